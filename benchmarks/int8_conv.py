@@ -33,7 +33,7 @@ from kernel_parts.int8_shapes import Shape
 from kernel_parts.parity import definition
 
 from neurokit.kernels import config, lif, spike_conv_lif, spike_linear_lif
-from neurokit.kernels.spike_conv_lif import boxes
+from neurokit.kernels.spike_conv_lif import boxes, rows
 from neurokit.kernels.spike_conv_lif.borders import corrections
 from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
 from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
@@ -50,6 +50,7 @@ class Work:
 
     Attributes:
         boxes: Ours by tensor descriptors.
+        rows: Ours by rows that taps share, where a kernel takes them.
         pointers: Ours by pointers.
         rival: cuDNN's or cuBLAS's float16 with `lif` behind it; its spikes are float16, as the next layer wants them.
         key: Of the parameters by boxes.
@@ -57,6 +58,7 @@ class Work:
     """
 
     boxes: Call
+    rows: Call
     pointers: Call
     rival: Call
     key: tuple[Any, ...]
@@ -91,7 +93,7 @@ def work_of(shape: Shape) -> Work:
         key = boxes.key_of(s, w, 1, s.new_empty(shape.steps, 1, 1, shape.size, shape.cols, device="meta"))
         rival = lambda: lif(F.linear(half, plain), spikes="same", **beside)[0]  # noqa: E731
         named = ("spike_linear_lif", linear_key(rows, flat, shape.shortcut))
-        return Work(call("boxes"), call("fused"), rival, key, named)
+        return Work(call("boxes"), call("rows"), call("fused"), rival, key, named)
     place = {"stride": shape.stride, "padding": shape.kernel // 2}
     image = s.half().flatten(0, 1).permute(0, 3, 1, 2)
     plain = (w.half() * scale.half()[:, None, None, None]).permute(0, 3, 1, 2)
@@ -109,12 +111,13 @@ def work_of(shape: Shape) -> Work:
     call = lambda path: lambda: spike_conv_lif(s, w, path=path, **given, **place)[0]  # noqa: E731
     key = boxes.key_of(s, w, shape.stride, s.new_empty(out, device="meta"))
     named = ("spike_conv_lif", (*conv_key(s, w, shape.stride), boxes.crowd(shape.pixels * shape.cols)))
-    return Work(call("boxes"), call("fused"), rival, key, named)
+    return Work(call("boxes"), call("rows"), call("fused"), rival, key, named)
 
 
 def tries(shape: Shape, work: Work) -> list[tuple[str, config.Config, Call]]:
     """Returns what is tried: the kernel whose parameters they are, the parameters, the call."""
     found = [(boxes.NAME, c, work.boxes) for c in int8_shapes.candidates(shape)]
+    found += [(rows.NAME, c, work.rows) for c in int8_shapes.row_candidates(shape)]
     return found + [(work.pointer_kernel[0], c, work.pointers) for c in int8_shapes.pointer_candidates(shape)]
 
 
@@ -133,7 +136,8 @@ def compile_share(listed: list[Shape], share: int, of: int) -> None:
     """Runs every candidate of this process's shapes once, so that Triton's cache has them."""
     count = 0
     for shape in listed:
-        number = len(int8_shapes.candidates(shape)) + len(int8_shapes.pointer_candidates(shape))
+        listed_of = (int8_shapes.candidates, int8_shapes.row_candidates, int8_shapes.pointer_candidates)
+        number = sum(len(candidates(shape)) for candidates in listed_of)
         if any((count + i) % of == share for i in range(number)):
             for i, (kernel, candidate, call) in enumerate(tries(shape, work_of(shape))):
                 if (count + i) % of == share:
@@ -163,9 +167,11 @@ def measure(shape: Shape, ceilings: dict[str, float], tables: dict[str, dict[str
     seconds, kernel, best, call = timed[0]
     seconds = attempt(kernel, best, lambda: graph_time(call, target_ms=8.0, replays=9))
     rival = graph_time(work.rival, target_ms=8.0, replays=9)
-    path = "boxes" if kernel == boxes.NAME else "fused"
+    path = {boxes.NAME: "boxes", rows.NAME: "rows"}.get(kernel, "fused")
     first = next((c for _, name, c, _ in timed if name == boxes.NAME), {})
     tables.setdefault(boxes.NAME, {})[",".join(map(str, work.key))] = {**first, "path": path}
+    if path == "rows":
+        tables.setdefault(kernel, {})[",".join(map(str, work.key))] = best
     if path == "fused":
         vendor = shape.width > 1 and kernel == "spike_linear_lif" and rival < seconds
         entry = {**best, "path": "gemm" if vendor else "fused"}
@@ -266,6 +272,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="*", default=parts[:1], choices=parts)
     parser.add_argument("--type", default="int8", choices=TYPES, help="of our spikes and weights")
     parser.add_argument("--network", nargs="*", default=[""], help="only networks with one of these in their name")
+    parser.add_argument("--rows", action="store_true", help="only shapes that the kernel by rows is tried at")
     parser.add_argument("--batch", type=int, nargs="*", default=[32])
     parser.add_argument("--processes", type=int, default=1, help="processes that compile")
     parser.add_argument("--share", type=int, help="only compile this share (what --processes starts)")
@@ -275,6 +282,7 @@ def main() -> None:
     width = TYPES[arguments.type][0]
     wanted = (shape for shapes in made for shape in shapes if any(one in shape.network for one in arguments.network))
     listed = [replace(shape, width=width) for shape in wanted]
+    listed = [shape for shape in listed if not arguments.rows or int8_shapes.row_candidates(shape)]
     if arguments.share is not None:
         compile_share(listed, arguments.share, arguments.processes)
         return

@@ -59,8 +59,11 @@ def writes(*always: str, **on: str) -> Callable[[Any], Any]:
 
 
 def launches_overlap() -> bool:
-    """Returns whether every GPU can launch a kernel while the one before it runs (compute capability 9.0 on)."""
-    if INTERPRET or not torch.cuda.is_available() or torch.version.hip:
+    """Returns whether every GPU can launch a kernel while the one before it runs (compute capability 9.0 on).
+
+    A process that was forked from one that uses a GPU, as those that compile are, cannot ask it: there it is False.
+    """
+    if INTERPRET or torch.cuda._is_in_bad_fork() or not torch.cuda.is_available() or torch.version.hip:
         return False
     return all(torch.cuda.get_device_capability(i) >= (9, 0) for i in range(torch.cuda.device_count()))
 

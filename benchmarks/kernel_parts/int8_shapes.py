@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from neurokit.kernels.config import Config
 from neurokit.kernels.spike_conv_lif import boxes, place, splits
+from neurokit.kernels.spike_conv_lif import rows as by_rows
 
 from .shapes import WIDTHS, expansions, mixers, reductions
 
@@ -178,6 +179,8 @@ def zoo(batch: int) -> Iterator[Shape]:
     for inner, cols in ((25088, 4096), (4096, 4096), (4096, 1000)):
         yield Shape("spiking_vgg11" + " head" * (cols == 1000), 1, inner, cols, batch, 1, 1)
     yield Shape("ms_resnet18", batch, 64, 64, 112, 2)
+    for inner, cols, across in ((64, 64, 112), (64, 128, 56), (128, 256, 28), (256, 512, 14)):
+        yield Shape("ms_resnet18 shortcut", batch, inner, cols, across, 2, 1, picture=True)
     for name, width, tokens in (("spikformer_ti", 256, 196), ("qkformer", 384, 196), ("qkformer", 192, 784)):
         for inner, cols in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)):
             if tokens == 196 or cols != 3 * width:
@@ -267,6 +270,27 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
     possible = [n for n in range(2, sum(rounds) // 2 + 1) if splits.parts(n, tiles, rounds) == n]
     chosen = {min(possible, key=lambda n: abs(n * tiles - aim)) for aim in _PROGRAMS} if possible else set()
     return [{**whole, "splits": n} for n in sorted(chosen) if n * tiles <= 1.5 * _PROGRAMS[-1]]
+
+
+def row_candidates(shape: Shape) -> list[Config]:
+    """Returns parameters to try of the kernel whose taps share rows: two programs of four warps, or one of eight."""
+    if shape.kernel == 1 or shape.stride > 1 or shape.width > 1 or shape.few:
+        return []
+    size = (shape.batch, shape.out, shape.out)
+    found = []
+    for lanes in (boxes.LANES, boxes.LANES // 2):
+        pixels = lanes // boxes.padded_steps(shape.steps)
+        listed = sorted(by_rows.tiles(pixels), key=lambda tile: by_rows.cost(tile, size), reverse=True)
+        tallest = {tile[1]: tile for tile in listed}  # of each height the best one
+        best = sorted(tallest.values(), key=lambda tile: by_rows.cost(tile, size))
+        for images, tall, wide in best[: 3 if lanes == boxes.LANES else 2]:
+            tile = {"images": images, "tall": tall, "wide": wide, "block_k": 64}
+            narrow = {**tile, "cols": 64, "num_warps": 4, "programs": 2}
+            broad = {**tile, "cols": 128, "num_warps": 8, "programs": 1}
+            fits = -(-shape.cols // 128) * 128 <= 1.26 * -(-shape.cols // 64) * 64
+            found += [narrow, broad] if fits and lanes == boxes.LANES else [narrow]
+    of = (shape.steps, shape.kernel, shape.width, shape.shortcut)
+    return [one for one in found if (fit := by_rows.fitted(one, *of)) and fit["programs"] == one["programs"]]
 
 
 def pointer_candidates(shape: Shape) -> list[Config]:

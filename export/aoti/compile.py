@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from neurokit.errors import UnsupportedError
 from neurokit.export.aoti.declared import arrays_declared_where_used
 from neurokit.export.aoti.described import examples_of_descriptors
+from neurokit.export.aoti.gluon_kernels import stubs
 from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.export.aoti.replaced import replaced
@@ -94,6 +95,7 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
                 gpu_alone.enter_context(_scratch_of_the_grid())
                 gpu_alone.enter_context(examples_of_descriptors())
                 gpu_alone.enter_context(overlapping_launches())
+                gpu_alone.enter_context(stubs())
                 gpu_alone.enter_context(_without_vectors())
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise

@@ -64,12 +64,8 @@ class Described:
                     )
             plain = {name: value.tensor if name in blocks else value for name, value in arguments.items()}
             return _tracer(blocks).call_triton_kernel(launch(self._kernel)[grid], (), plain, None)
-        from triton.tools.tensor_descriptor import TensorDescriptor
-
-        given = {
-            name: TensorDescriptor.from_tensor(value.tensor, list(value.shape)) if name in blocks else value
-            for name, value in arguments.items()
-        }
+        make = _maker(self._kernel)
+        given = {name: make(value) if name in blocks else value for name, value in arguments.items()}
         overlaps = {} if INTERPRET else {"launch_pdl": True}  # the kernel waits itself for those before it
         return launch(self._kernel)[grid](**given, **overlaps)
 
@@ -77,6 +73,23 @@ class Described:
 def described(kernel: Any) -> Described:
     """Returns the kernel in a form that takes `Boxes` and that torch.compile can trace through."""
     return Described(kernel)
+
+
+def _maker(kernel: Any) -> Callable[[Boxes], Any]:
+    """Returns what makes a descriptor of boxes for a kernel of Triton or of Gluon."""
+    if not INTERPRET and kernel.is_gluon():
+        from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as GluonDescriptor
+
+        from neurokit.kernels.common.gluon_source import layout_of
+
+        def make(boxes: Boxes) -> Any:
+            layout = layout_of(boxes.shape, 8 * boxes.tensor.itemsize)
+            return GluonDescriptor.from_tensor(boxes.tensor, list(boxes.shape), layout)
+
+        return make
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    return lambda boxes: TensorDescriptor.from_tensor(boxes.tensor, list(boxes.shape))
 
 
 def _traced() -> bool:

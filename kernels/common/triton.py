@@ -4,11 +4,10 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import INTERPRET as _INTERPRET
-from neurokit.kernels._compat import fewest_processors, launches_overlap
+from neurokit.kernels._compat import fewest_processors
 
 INTERPRET: tl.constexpr = tl.constexpr(_INTERPRET)
 # A constant of this module, because the processes that compile for torch.compile cannot ask the GPU.
-OVERLAPS: tl.constexpr = tl.constexpr(launches_overlap())
 PROCESSORS: tl.constexpr = tl.constexpr(fewest_processors())
 OUT_SAME: tl.constexpr = tl.constexpr(0)
 OUT_INT8: tl.constexpr = tl.constexpr(1)
@@ -19,16 +18,22 @@ OUT_BYTES: tl.constexpr = tl.constexpr(5)
 
 @triton.jit
 def await_inputs():
-    """Waits for the kernels before this one, and may let the next one begin to wait; the first thing a kernel does.
+    """Waits for the kernels before this one, and may let the next one begin to wait; the first thing a kernel does."""
+    await_before(PROCESSORS)
+
+
+@triton.jit
+def await_before(processors: tl.constexpr):
+    """`await_inputs` on a GPU of so many multiprocessors; of 0 nothing happens, because launches do not overlap.
 
     Programmatic dependent launch (CUDA C++ programming guide). Of a launch that does not ask for it, and before compute
     capability 9.0, nothing happens. What waits only here may touch no memory before.
     """
-    if OVERLAPS:
+    if processors > 0:
         tl.extra.cuda.gdc_wait()
         # The next kernel's programs that begin early lie where there is room. Behind more programs than multiprocessors
         # that is on few of these: metaspikeformer_31m was 3 to 8 % slower where every kernel let the next one begin.
-        if tl.num_programs(0) * tl.num_programs(1) * tl.num_programs(2) <= PROCESSORS:
+        if tl.num_programs(0) * tl.num_programs(1) * tl.num_programs(2) <= processors:
             tl.extra.cuda.gdc_launch_dependents()
 
 
@@ -58,9 +63,10 @@ def leak(y, factor, LEAK: tl.constexpr):
     if LEAK == 1:
         return y * factor
     elif LEAK == 2:
-        return tl.div_rn(y, tl.zeros_like(y) + factor)
+        y, by = tl.broadcast(y, factor)
+        return tl.div_rn(y, by)
     else:
-        return mul_rn(y, tl.zeros_like(y) + factor)
+        return mul_rn(y, factor)
 
 
 @triton.jit
@@ -147,24 +153,25 @@ def fire_bits(h, bit, threshold, v_reset, HARD: tl.constexpr):
     if INTERPRET:
         s = h >= threshold
         return reset(h, s, threshold, v_reset, HARD), tl.where(s, bit, 0)
-    elif HARD == 2:
+    h, level = tl.broadcast(h, threshold)
+    if HARD == 2:
         return tl.inline_asm_elementwise(
             "{.reg .pred p; setp.ge.f32 p, $2, $3; selp.f32 $0, 0f00000000, $2, p; selp.b32 $1, $4, 0, p;}",
             "=f,=r,f,f,r",
-            [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape)],
+            [h, level, tl.broadcast_to(bit, h.shape)],
             dtype=(tl.float32, tl.int32),
             is_pure=True,
             pack=1,
         )
     else:
         if HARD == 1:
-            after = tl.zeros_like(h) + v_reset
+            h, after = tl.broadcast(h, v_reset)
         else:
             after = h - threshold
         return tl.inline_asm_elementwise(
             "{.reg .pred p; setp.ge.f32 p, $2, $3; selp.f32 $0, $5, $2, p; selp.b32 $1, $4, 0, p;}",
             "=f,=r,f,f,r,f",
-            [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape), after],
+            [h, level, tl.broadcast_to(bit, h.shape), after],
             dtype=(tl.float32, tl.int32),
             is_pure=True,
             pack=1,

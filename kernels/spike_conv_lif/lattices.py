@@ -9,7 +9,7 @@ from torch import Tensor
 from neurokit.kernels import config
 from neurokit.kernels.common.descriptors import Boxes, host_makes
 
-_STRIDE = 16  # bytes of which a descriptor's strides are multiples
+STRIDE_BYTES = 16  # of which a descriptor's strides are multiples
 _MOST = 4  # of stride 2, where neighbours are not paired
 
 
@@ -63,6 +63,6 @@ def arguments(
     found["weight"] = Boxes(flat, (chosen["cols"], chosen["block_k"]))
     found["weight_tail"] = Boxes(flat, (chosen["cols"], chosen["tail_k"])) if chosen["tail_k"] else flat
     box = (1, *pixels, chosen["cols"])
-    dense = out.shape[-1] * out.itemsize % _STRIDE == 0
+    dense = out.shape[-1] * out.itemsize % STRIDE_BYTES == 0
     hosted = dense and host_makes(box, out.itemsize)
     return found | {"spikes": Boxes(out, box) if hosted else out, "HOSTED": hosted, "OUT_BOXES": dense}

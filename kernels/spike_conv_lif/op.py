@@ -28,10 +28,11 @@ from neurokit.kernels.common.product import (
 )
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
-from neurokit.kernels.spike_conv_lif import boxes, reference
+from neurokit.kernels.spike_conv_lif import boxes, reference, rows
 from neurokit.kernels.spike_conv_lif.borders import check_corrections
 
 NAME = "spike_conv_lif"
+_BY_BOXES = {"boxes": boxes.obstacle, "rows": rows.obstacle}
 DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8, "num_stages": 3}
 
 
@@ -148,11 +149,11 @@ def _forward(
         alone = path == "kernel" and weight.shape[1] > 1 and "single" in key
         ours = weight.dtype == torch.int8 or boxes.folds(weight, stride, padding)
         path = boxes.preferred(key, spikes.device, "boxes" if ours or alone else path)
-    if path == "boxes":
+    if path in _BY_BOXES:
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
         given = (spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs)
-        boxes.run(*given, *rounding, decay, form, least, corrections, beside)
+        (rows if path == "rows" else boxes).run(*given, *rounding, decay, form, least, corrections, beside)
         return outputs
     chosen = parameters_of(spikes, weight, stride, outputs[0])
     if _choose_path("kernel" if path == "auto" and (whole or form in LEVELS) else path, chosen, weight) == "conv":
@@ -381,9 +382,10 @@ def spike_conv_lif(
             and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`; "bytes"
             are such numbers from 0 to 255, less 128, as int8.
         want_current: Whether the current is returned.
-        path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "conv" (the vendor's
-            convolution, then `lif`; float weights only), "kernel" (one of the first two), or "auto": by shape. The int8
-            paths give the same bits.
+        path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "rows" (int8 and stride
+            1, by descriptors of rows that taps above each other share; by boxes where a tile has no room for what goes
+            beside), "conv" (the vendor's convolution, then `lif`; float weights only), "kernel" (one of the first
+            three), or "auto": by shape. The int8 paths give the same bits.
         grid: With an int8 weight, or whole numbers: the power of two to whose multiples the current is rounded, halves
             to even, before it reaches the neuron; None for a current as it is.
         low: Least current in front of the rounding, or None.
@@ -422,14 +424,17 @@ def spike_conv_lif(
         raise InputError(f"spikes have shape {tuple(spikes.shape)}", expected=f"[T, B, H, W, {weight.shape[-1]}]")
     if spikes.dtype not in (torch.int8, weight.dtype):
         raise InputError(f"spikes are {spikes.dtype}", expected=f"int8 or {weight.dtype}")
-    if path not in ("auto", "kernel", "fused", "boxes", "conv") or (path == "conv" and weight.dtype == torch.int8):
+    if path not in ("auto", "kernel", "fused", "boxes", "rows", "conv") or (
+        path == "conv" and weight.dtype == torch.int8
+    ):
         raise InputError(
-            f"path={path!r} is unknown here", expected="auto, kernel, fused, boxes or (float weights) conv"
+            f"path={path!r} is unknown here", expected="auto, kernel, fused, boxes, rows or (float weights) conv"
         )
     if path == "conv" and form in LEVELS:
         raise InputError(f"path='conv' has no form={form!r}", fix="path='auto'")
-    if path == "boxes" and use_triton(NAME, spikes) and (why := boxes.obstacle(spikes, weight, stride, padding, form)):
-        raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
+    asked = path in _BY_BOXES and use_triton(NAME, spikes)
+    if asked and (why := _BY_BOXES[path](spikes, weight, stride, padding, form)):
+        raise InputError(f"path={path!r} cannot take this: {why}", fix="path='auto'")
     if whole and path == "conv":
         raise InputError("path='conv' rounds sums to 16 bits; whole=True keeps their 24 bits", fix="path='auto'")
     check_grid(weight, grid, low, high, rounds, whole)

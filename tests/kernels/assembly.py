@@ -39,8 +39,13 @@ def _cuobjdump(cubin: bytes, option: str) -> str:
 
 
 def unset_registers(sass: str) -> list[str]:
-    """Returns the instructions that read a uniform register which no instruction before them in the text sets."""
+    """Returns the instructions that read a uniform register which no instruction before them in the text sets.
+
+    A copy of one is none of them: what it is copied to is unset then. Where registers are short, one half of an address
+    is put aside with the other before it is computed.
+    """
     written: set[int] = set()
+    aside: set[str] = set()  # other registers that hold what was unset
     found = []
     for line in sass.splitlines():
         match = _INSTRUCTION.search(line)
@@ -49,6 +54,14 @@ def unset_registers(sass: str) -> list[str]:
         name, rest = match.groups()
         operands = [part.strip() for part in rest.split(",")]
         sets = set()
+        if (copied := _copy(name, operands)) is not None:
+            to, of = copied
+            unset = of in aside or (of.startswith("UR") and int(of[2:]) not in written)
+            if to.startswith("UR"):
+                (written.discard if unset else written.add)(int(to[2:]))
+            else:
+                (aside.add if unset else aside.discard)(to)
+            continue
         if re.fullmatch(r"UR\d+", operands[0]):
             first = int(operands.pop(0)[2:])
             sets = {first, first + 1} if ".64" in name or "WIDE" in name else {first}
@@ -58,6 +71,15 @@ def unset_registers(sass: str) -> list[str]:
             found.append(match.group(0).split("*/", 1)[1].strip())
         written |= sets
     return found
+
+
+def _copy(name: str, operands: list[str]) -> tuple[str, str] | None:
+    """Returns the two registers of a copy, to and from, one of them uniform; None of another instruction."""
+    if name not in ("MOV", "UMOV", "R2UR") or len(operands) != 2:
+        return None
+    to, of = operands
+    whole = all(re.fullmatch(r"U?R\d+", one) for one in operands)
+    return (to, of) if whole and "U" in to + of else None
 
 
 def _reads(name: str, operands: list[str]) -> set[int]:

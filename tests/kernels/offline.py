@@ -54,6 +54,8 @@ def source_of(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], floats
     """
     from triton.compiler import ASTSource
 
+    if kernel.is_gluon():
+        from neurokit.kernels.common.gluon_source import Source as ASTSource
     values = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
     signature, constants, attributes = {}, {}, {}
     for index, parameter in enumerate(kernel.params):
@@ -155,7 +157,9 @@ def capture(capability: int, kind: type = Compiled) -> Iterator[list[Any]]:
             stack.enter_context(mock.patch.object(module, "launch", launch))
             stack.enter_context(mock.patch.object(module, "use_triton", return_value=True))
         boxes = importlib.import_module("neurokit.kernels.spike_conv_lif.boxes")
-        stack.enter_context(mock.patch.object(boxes, "described", launch))
+        rows = importlib.import_module("neurokit.kernels.spike_conv_lif.rows")
+        for module in (boxes, rows):
+            stack.enter_context(mock.patch.object(module, "described", launch))
         stack.enter_context(mock.patch.object(boxes, "capability", return_value=divmod(capability, 10)))
         yield done
 

@@ -71,21 +71,22 @@ def convolution(steps, size, inner, cols, taps, stride, kind, weight_kind, crowd
     return lambda: spike_conv_lif(x, weight, bias=bias, padding=1, stride=stride, path="fused", form=form)
 
 
-def boxed(steps, height, inner, cols, taps, stride, few):
+def boxed(steps, height, inner, cols, taps, stride, few, kind="int8", *, path):
     del few
+    dtype = getattr(torch, kind)
     row = torch.zeros(cols)
-    if taps == stride == 1:
-        spikes, weight = torch.zeros(steps, 64, inner, dtype=torch.int8), torch.zeros(cols, inner, dtype=torch.int8)
+    if taps == stride == 1 and kind == "int8":
+        spikes, weight = torch.zeros(steps, 64, inner, dtype=dtype), torch.zeros(cols, inner, dtype=dtype)
         return lambda: spike_linear_lif(spikes, weight, scale=row, bias=row, path="boxes", form="int8")
     size = height * stride
     x, weight = torch.zeros(steps, 1, size, size, inner), torch.zeros(cols, taps, taps, inner)
-    given = {"scale": row, "bias": row, "padding": taps // 2, "stride": stride, "path": "boxes", "form": "int8"}
-    if steps == 1:  # an exact convolutional network's, whose blocks end at a shortcut
+    given = {"scale": row, "bias": row, "padding": taps // 2, "stride": stride, "path": path, "form": "int8"}
+    if steps == 1 and kind == "int8":  # an exact convolutional network's, whose blocks end at a shortcut
         table = corrections(weight.to(torch.int8), stride, taps // 2, size, size)
         given |= {"form": "bytes", "grid": 1.0, "low": 0.0, "high": 255.0, "tau": None, "corrections": table}
         if stride == 1:
             given |= {"residual": torch.zeros(1, 1, height, height, cols), "want_current": True, "least": 0.0}
-    return lambda: spike_conv_lif(x.to(torch.int8), weight.to(torch.int8), **given)
+    return lambda: spike_conv_lif(x.to(dtype), weight.to(dtype), **given)
 
 
 def call_of(kernel, key):
@@ -97,14 +98,14 @@ def call_of(kernel, key):
         return attention(dim, kind, tokens, batch=1 if few else 32)
     if kernel == "spike_linear_lif":
         return linear(*parts[:3], int(parts[3]), *map(str, parts[4:]))
-    if kernel == "spike_conv_lif_boxes":
-        return boxed(*parts[:3], int(parts[3]), *parts[4:])
+    if kernel in ("spike_conv_lif_boxes", "spike_conv_lif_rows"):
+        return boxed(*parts[:3], int(parts[3]), *parts[4:], path=kernel.rpartition("_")[2])
     return convolution(*parts[:3], int(parts[3]), *parts[4:])
 
 
 def shipped():
     for gpu, table in config._tables().items():
-        for kernel in ("sdsa_lif", "spike_linear_lif", "spike_conv_lif", "spike_conv_lif_boxes"):
+        for kernel in ("sdsa_lif", "spike_linear_lif", "spike_conv_lif", "spike_conv_lif_boxes", "spike_conv_lif_rows"):
             for key, entry in table["kernels"].get(kernel, {}).items():
                 yield pytest.param(kernel, key, entry, id=f"{gpu} {kernel} {key}")
 
@@ -129,6 +130,8 @@ OF_REGISTERS = "HGMMA.64x32x16.F32 R24, R32, gdesc[UR4].tnspB, R24"
         (["UPRMT UR4, UR4, 0x3340, UR5"], ["UPRMT UR4, UR4, 0x3340, UR5"]),
         (["STS.64 [UR4+0x10], R2"], ["STS.64 [UR4+0x10], R2"]),
         (["UMOV UR4, 0x400", "STS.64 [R27+UR4+0x800], R10"], []),
+        (["MOV R29, UR5", "UMOV UR4, 0x1", "R2UR UR5, R29", "UIADD3.X UR5, URZ, UR4, URZ, UP0, !UPT"], []),
+        (["MOV R29, UR5", "UMOV UR5, 0x1", "R2UR UR5, R29", "UMOV UR4, UR5", "STS [UR4], R2"], ["STS [UR4], R2"]),
         (["UMOV UR4, URZ", "LDG.E R1, desc[UR4][R2.64]"], ["LDG.E R1, desc[UR4][R2.64]"]),
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 
 from neurokit.capture import capture
 from neurokit.exact import exact, refuse
+from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.spike_conv_lif import boxes
 from neurokit.loading import load
 
 from .without_gpu import generated
@@ -46,6 +48,20 @@ def test_what_is_written_for_a_gpu_is_python_and_has_descriptors_and_numbers(nam
     assert not re.search(r"(?<![\w.])-?(inf|nan)(?!\w)", found.source)
     # A whole division of Python's would be a comment there.
     assert not re.search(r"(global_shape|strides)\[\d\] = [^;\n]*(//|$)", found.source)
+
+
+def test_kernels_of_gluon_are_written_as_stubs():
+    """Every one says which kernel it stands for, and is called with descriptors."""
+    pytest.importorskip("triton")
+    made = exact(capture(load(SEW).in_small()))
+    refuse(made)
+    with config.override(boxes.NAME, {"path": "rows"}):
+        found = generated(made.captured.retrace(batch=2), "exact")
+    ast.parse(found.tried)
+    stubs = found.tried.count("def spike_conv_lif_rows_kernel(")
+    assert stubs >= 3
+    assert found.tried.count("stands_for(spike_conv_lif_rows_kernel, ") == stubs
+    assert "call_spike_conv_lif_rows_kernel" in found.source
 
 
 def test_convolutions_of_numbers_less_128_are_written_with_their_tables():

@@ -21,6 +21,7 @@ from neurokit.export.aoti import build, settings
 from neurokit.export.aoti import compile as compiling
 from neurokit.export.aoti.declared import arrays_declared_where_used
 from neurokit.export.aoti.described import examples_of_descriptors
+from neurokit.export.aoti.gluon_kernels import stubs
 from neurokit.export.aoti.mutations import found_once
 from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.target import LowerOptions
@@ -161,6 +162,7 @@ def generated(captured: Any, numerics: str, **extra: Any) -> Generated:
                 arrays_declared_where_used(),
                 examples_of_descriptors(),
                 overlapping_launches(),
+                stubs(),
                 compiling._without_vectors(),
             ):
                 aot_compile(

@@ -1,0 +1,214 @@
+"""The int8 convolution whose taps share rows: what it takes, its tiles and its machine code; its numbers on a GPU."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+
+import pytest
+import torch
+
+from neurokit.errors import InputError
+from neurokit.kernels import config, spike_conv_lif
+from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.checks import definitions
+from neurokit.kernels.spike_conv_lif import boxes, rows
+from neurokit.kernels.spike_conv_lif.borders import corrections
+
+from .conftest import ON_GPU
+from .test_assembly import assembly
+
+compiles = pytest.mark.skipif(INTERPRET, reason="Gluon has no interpreter")
+SHAPE = (4, 2, 28, 28, 64)  # of the spikes
+OUT = (4, 2, 28, 28, 96)
+NARROW = {"images": 2, "tall": 8, "wide": 4, "cols": 64, "block_k": 64, "num_warps": 4, "programs": 2}
+
+
+def spikes(shape=SHAPE, dtype=torch.int8):
+    return torch.zeros(shape, dtype=dtype)
+
+
+def weight(cols=96, kernel=3, channels=64, dtype=torch.int8):
+    return torch.zeros(cols, kernel, kernel, channels, dtype=dtype)
+
+
+def launches(offline, *operands, **given):
+    """Returns what a call by rows compiles for a GPU of compute capability 9.0."""
+    with offline.capture(90) as done:
+        spike_conv_lif(*operands, **{"path": "rows", "padding": 1, "form": "int8", **given})
+    return done
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("given", "stack"),
+    [
+        ({}, 0),
+        ({"beside": torch.zeros(OUT, dtype=torch.int8)}, 0),
+        ({"residual": torch.zeros(OUT), "want_current": True, "grid": 0.25, "rounds": True}, 64),
+        ({"residual": torch.zeros(OUT[1:]).expand(OUT), "tau": 3.0, "v_reset": None, "decay_input": False}, 64),
+        ({"form": "levels16", "grid": 1.0, "low": 0.0, "high": 2000.0, "want_current": True, "least": 0.0}, 64),
+    ],
+)
+def test_machine_code_multiplies_from_shared_memory(given, stack, offline):
+    """Two programs of four warps fit on a multiprocessor; registers are set, and few are spilled."""
+    row = torch.zeros(96)
+    (one,) = launches(offline, spikes(), weight(), scale=row, bias=row, **given)
+    assert one.name == "spike_conv_lif_rows_kernel"
+    assert one.count(r"wgmma\.mma_async\S*k32\.s32\.s8\.s8") >= 6
+    assert one.binary.metadata.num_warps == 8
+    assert 2 * (one.binary.metadata.shared + 1024) <= 228 * 1024
+    cubin = one.binary.asm["cubin"]
+    used = {name: int(n) for name, n in re.findall(r"(REG|STACK):(\d+)", assembly.resource_usage(cubin))}
+    assert used["REG"] <= 128
+    assert used["STACK"] <= stack
+    assert assembly.unset_registers(assembly.disassemble(cubin)) == []
+
+
+@compiles
+@pytest.mark.parametrize("steps", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8))])
+def test_every_number_of_steps_is_assembled_rightly(steps, offline):
+    (one,) = launches(offline, spikes((steps, *SHAPE[1:])), weight(kernel=5), padding=2)
+    assert one.name == "spike_conv_lif_rows_kernel"
+    assert assembly.unset_registers(assembly.disassemble(one.binary.asm["cubin"])) == []
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("operands", "given", "why"),
+    [
+        ((spikes(), weight()), {"stride": 2}, "a stride of 2"),
+        ((spikes(), weight(kernel=1)), {"padding": 0}, "a kernel of 1"),
+        ((spikes(dtype=torch.float16), weight(dtype=torch.float16)), {"form": "same"}, "they must be int8"),
+        ((spikes(), weight(cols=24)), {}, "24 output channels"),
+        ((spikes(), weight()), {"form": "packed"}, "form 'packed'"),
+    ],
+)
+def test_what_has_no_rows_to_share_is_refused(operands, given, why, offline):
+    with pytest.raises(InputError, match=why):
+        launches(offline, *operands, **given)
+
+
+@compiles
+def test_another_generation_of_gpus_is_refused(offline, monkeypatch):
+    with offline.capture(100), pytest.raises(InputError, match="other matrix instructions"):
+        spike_conv_lif(spikes(), weight(), path="rows", padding=1, form="int8")
+
+
+@compiles
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"residual": torch.zeros(OUT), "beside": torch.zeros(OUT, dtype=torch.int8)},
+        {"residual": torch.zeros(OUT, dtype=torch.float16)},
+    ],
+)
+def test_what_a_tile_has_no_room_for_goes_by_boxes(given, offline):
+    (one,) = launches(offline, spikes(), weight(), **given)
+    assert one.name == "spike_conv_lif_boxes_kernel"
+
+
+@compiles
+def test_parameters_measured_without_a_residual_give_way_to_one(offline):
+    """At one step, 256 pixels of 128 channels are 128 KB of float32: no room, so that boxes take the call."""
+    large = {**NARROW, "images": 8, "cols": 128, "num_warps": 8, "programs": 1}
+    with config.override(rows.NAME, large):
+        (one,) = launches(offline, spikes((1, *SHAPE[1:])), weight(cols=128), residual=torch.zeros(1, 2, 28, 28, 128))
+        (other,) = launches(offline, spikes((1, *SHAPE[1:])), weight(cols=128))
+    assert (one.name, other.name) == ("spike_conv_lif_boxes_kernel", "spike_conv_lif_rows_kernel")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("steps", [1, 3, 4, 8])
+def test_what_is_fitted_has_room(steps, wide):
+    """For two programs where they fit, else for one; `None` only where one has no room for two blocks of the sum."""
+    alone = 0
+    for tile, cols in itertools.product(rows.tiles(boxes.LANES // boxes.padded_steps(steps)), (64, 128)):
+        assert tile[0] * tile[2] >= rows.BESIDE
+        chosen = {**NARROW, **dict(zip(("images", "tall", "wide"), tile, strict=True)), "cols": cols}
+        fit = rows.fitted(chosen, steps, 3, 1, wide)
+        least = rows.shared_bytes({**chosen, "num_stages": 2}, steps, 3, 1, wide)
+        assert (fit is None) == (least > rows.SHARED)
+        if fit is not None:
+            assert rows.shared_bytes(fit, steps, 3, 1, wide) <= rows.SHARED // fit["programs"]
+            assert (fit["programs"] == 2) == (2 * least <= rows.SHARED)
+            alone += fit["programs"] == 1
+    assert alone
+
+
+@pytest.mark.parametrize("size", [7, 14, 28, 56, 112])
+def test_the_cheapest_tile_loads_least(size):
+    """Against every tile, counted by what a tile's programs load: rows of three columns of taps, and the weight."""
+
+    def loaded(tile):
+        images, tall, wide = tile
+        number = -(-32 // images) * -(-size // tall) * -(-size // wide)
+        return number * (3 * images * wide * (tall + 2) * 4 + 9 * 64)
+
+    tiles = rows.tiles(64)
+    best = min(tiles, key=lambda tile: rows.cost(tile, (32, size, size)))
+    assert loaded(best) == min(map(loaded, tiles))
+
+
+def settings(seed):
+    """Returns a call of random shapes and parameters, and launch parameters for it; None where these have no room."""
+    draw = random.Random(seed)
+    torch.manual_seed(seed)
+    steps, kernel = draw.choice([1, 2, 3, 4, 5, 8]), draw.choice([3, 3, 3, 5, 7])
+    padding = draw.choice([0, 1, kernel // 2])
+    size = (steps, draw.choice([1, 2, 3, 5]), draw.choice([7, 8, 13, 17]), draw.choice([7, 8, 14, 19]))
+    channels, cols = draw.choice([32, 48, 80, 160]), draw.choice([16, 48, 64, 128, 144])
+    form = draw.choice(["int8", "int8", "levels8", "levels16", "bytes"])
+    less = form == "bytes" and padding == kernel // 2
+    low, high = (-128, 128) if less else (0, 3)
+    out = (*size[:2], *(side + 2 * padding - kernel + 1 for side in size[2:]), cols)
+    x = torch.randint(low, high, (*size, channels), device="cuda", dtype=torch.int8)
+    w = torch.randint(-127, 128, (cols, kernel, kernel, channels), device="cuda", dtype=torch.int8)
+    bits = (channels * kernel**2).bit_length() // 2
+    given = {"form": form, "padding": padding, "path": "rows", "want_current": draw.random() < 0.5}
+    given["scale"] = torch.full((cols,), 2.0 ** -(10 + bits if less else 5 + bits), device="cuda")
+    if draw.random() < 0.7:
+        given["bias"] = (torch.randn(cols, device="cuda") * 64).round() / 256
+    if draw.random() < 0.5:
+        residual = (torch.randn(out, device="cuda") * 64).round() / 256
+        given["residual"] = residual[:1].expand(out) if draw.random() < 0.3 else residual
+    if form == "int8":
+        given |= {"tau": draw.choice([None, 2.0, 1.5]), "v_reset": draw.choice([0.0, None, -0.25])}
+        given |= {"decay_input": draw.random() < 0.7}
+        if draw.random() < 0.4:
+            given |= {"grid": 2.0**-8, "low": -16.0, "high": 16.0, "rounds": draw.random() < 0.5}
+        if draw.random() < 0.4:
+            given |= {"beside": torch.randint(0, 100, out, device="cuda", dtype=torch.int8), "want_current": False}
+            given.pop("residual", None)
+    else:
+        grid, most = (1.0 if less else 2.0**-6), {"levels8": 127, "levels16": 2000, "bytes": 255}[form]
+        given |= {"grid": grid, "tau": None, "low": 0.0, "high": most * grid, "rounds": draw.random() < 0.3}
+        given |= {"least": 0.0} if given["want_current"] else {}
+    if less:
+        given["corrections"] = corrections(w, 1, padding, *size[2:])
+    lanes = draw.choice([boxes.LANES, boxes.LANES // 2]) // boxes.padded_steps(steps)
+    tile = dict(zip(("images", "tall", "wide"), draw.choice(rows.tiles(lanes)), strict=True))
+    warps = draw.choice([{"cols": 64}, {"cols": 128, "num_warps": 8, "programs": 1}, {"cols": 128, "programs": 1}])
+    chosen = {**NARROW, **tile, **warps, "block_k": draw.choice([64, 128]) if channels > 64 else 64}
+    wide = "residual" in given or given["want_current"]
+    fit = rows.fitted(chosen, steps, kernel, 2 if form == "levels16" else 1, wide)
+    return None if fit is None else (x, w, given, chosen)
+
+
+@pytest.mark.skipif(not ON_GPU, reason="Gluon has no interpreter: its numbers need a GPU")
+def test_rows_give_the_definition(subtests):
+    """Bit for bit, over random shapes, tiles, neurons, roundings, shortcuts and forms."""
+    decisions = 0
+    for seed in range(60):
+        if (call := settings(seed)) is None:
+            continue
+        x, w, given, chosen = call
+        with definitions():
+            wanted = spike_conv_lif(x, w, **given)
+        with config.override(rows.NAME, chosen):
+            found = spike_conv_lif(x, w, **given)
+        with subtests.test(seed=seed):
+            assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+        decisions += wanted[0].numel()
+    assert decisions > 1_000_000
