@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import GraphModule, Node
 
 from neurokit.program.nodes import NEURONS, is_op, is_weighted
 from neurokit.program.walk import fetch, store
@@ -41,33 +41,26 @@ def in_16_bits(module: GraphModule, part: Captured, dtype: torch.dtype) -> None:
     (output,) = (node for node in graph.nodes if node.op == "output")
     output.args = (tuple(_as_before(graph, output, value) for value in output.args[0]),)
     module.recompile()
-    _look_again(module, places)
-    if _of_one_type(graph, dtype):
-        module.recompile()
-        _look_again(module, places)
+    _look_again(module, places, dtype)
+    module.recompile()
 
 
-def _of_one_type(graph: Graph, dtype: torch.dtype) -> bool:
-    """Rounds what is float32 where an operation takes one type alone; returns whether there was any.
+def _other_types(node: Node, dtype: torch.dtype) -> list[tuple[Node, torch.dtype]]:
+    """Returns the operands that have to be rounded first, and to what, where an operation takes one type alone.
 
-    Neurons written by hand keep their spikes in float32 (`spikes.to(torch.float32)`), and products have weights of 16
-    bits. Nothing of torch's own tells, before it runs.
+    Neurons written by hand keep their spikes in float32 (`spikes.to(torch.float32)`), a front end its image, and
+    products have weights of 16 bits. The types of the operands are known.
     """
-    found = False
-    for node in graph.nodes:
-        if is_weighted(node) or is_op(node, _PRODUCTS):
-            kinds, wanted = node.args[:2], dtype
-        elif is_op(node, _WRITES):
-            kinds, wanted = (node.args[0], node.args[2]), node.args[0].meta["val"].dtype
-        else:
-            continue
-        for value in kinds if len({_type_of(value) for value in kinds}) > 1 else ():
-            if _type_of(value) not in (None, wanted):
-                with graph.inserting_before(node):
-                    made = graph.call_function(aten.to.dtype, (value, wanted))
-                node.replace_input_with(value, made)
-                found = True
-    return found
+    if is_weighted(node) or is_op(node, _PRODUCTS):
+        operands, wanted = node.args[:3] if is_weighted(node) else node.args[:2], dtype
+    elif is_op(node, _WRITES):
+        operands, wanted = (node.args[0], node.args[2]), node.args[0].meta["val"].dtype
+    else:
+        return []
+    kinds = {value: _type_of(value) for value in operands if isinstance(value, Node)}
+    if len({kind for kind in kinds.values() if kind is not None}) < 2:
+        return []
+    return [(value, wanted) for value, kind in kinds.items() if kind not in (None, wanted)]
 
 
 def _type_of(value: Any) -> torch.dtype | None:
@@ -83,12 +76,31 @@ def _as_before(graph: Any, output: Node, value: Any) -> Any:
         return graph.call_function(aten.to.dtype, (value, torch.float32))
 
 
-def _look_again(module: GraphModule, places: list[Node]) -> None:
-    """Notes anew what type every value has."""
+def _look_again(module: GraphModule, places: list[Node], dtype: torch.dtype) -> None:
+    """Notes anew what type every value has, and rounds operands of another one on the way."""
     from torch._dispatch.python import enable_python_dispatcher
     from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+
+    class Typed(FakeTensorProp):
+        def run_node(self, n: Node) -> Any:
+            self._round(n, _other_types(n, dtype))
+            try:
+                return super().run_node(n)
+            except (RuntimeError, TypeError, ValueError):  # as attention refuses operands of two types
+                others = [value for value in n.all_input_nodes if _type_of(value) not in (None, dtype)]
+                if not others:
+                    raise
+                self._round(n, [(value, dtype) for value in others])
+                return super().run_node(n)
+
+        def _round(self, n: Node, operands: list[tuple[Node, torch.dtype]]) -> None:
+            for value, wanted in operands:
+                with module.graph.inserting_before(n):
+                    made = module.graph.call_function(aten.to.dtype, (value, wanted))
+                self.env[made] = super().run_node(made)
+                n.replace_input_with(value, made)
 
     values = [node.meta["val"] for node in places]
     mode = next(value.fake_mode for value in values if hasattr(value, "fake_mode"))
     with torch.no_grad(), enable_python_dispatcher():  # torch's own matmul would fix free sizes
-        FakeTensorProp(module, mode).propagate_dont_convert_inputs(*values)
+        Typed(module, mode).propagate_dont_convert_inputs(*values)

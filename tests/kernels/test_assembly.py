@@ -107,6 +107,8 @@ def shipped():
     for gpu, table in config._tables().items():
         for kernel in ("sdsa_lif", "spike_linear_lif", "spike_conv_lif", "spike_conv_lif_boxes", "spike_conv_lif_rows"):
             for key, entry in table["kernels"].get(kernel, {}).items():
+                if set(entry) == {"path"}:  # another kernel takes the shape, and this one may not be able to
+                    continue
                 yield pytest.param(kernel, key, entry, id=f"{gpu} {kernel} {key}")
 
 

@@ -404,3 +404,33 @@ def test_neurons_by_hand_that_keep_float32_are_products_of_one_type(precision):
         (found,) = Network(body, captured)(x)
         torch.testing.assert_close(found, net(x), rtol=0.0, atol=0.0)
     assert {node.meta["val"].dtype for node in body.graph.nodes if "linear" in node.name} == {getattr(torch, precision)}
+
+
+class FrontEnd(nn.Module):
+    """An image and a query that stay float32, in front of weights, and of keys, of 16 bits."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.keys = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 4)
+
+    def forward(self, x):
+        tokens = self.first(x.to(torch.float32) * 2.0).flatten(2).transpose(1, 2)
+        keys = self.keys(tokens)
+        query = tokens.to(torch.float32) + 0.5
+        return nn.functional.scaled_dot_product_attention(query, keys, keys)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_what_a_front_end_keeps_in_float32_is_rounded_where_one_type_is_taken(precision):
+    """Plans and packages ended in an error of torch's."""
+    torch.manual_seed(0)
+    net = FrontEnd().eval()
+    captured = nk.capture(ModelSpec("front", lambda: net, (TensorSpec("x", (1, 6, 6)),)))
+    settings = Settings.of(LowerOptions("float", extra={"precision": precision}))
+    body, _ = rewritten(captured, settings, False)
+    x = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        (found,) = Network(body, captured)(x)
+        torch.testing.assert_close(found, net(x), rtol=0.0, atol=0.03)
+    kinds = {node.meta["val"].dtype for node in body.graph.nodes if "conv" in node.name or "attention" in node.name}
+    assert kinds == {getattr(torch, precision)}

@@ -40,3 +40,16 @@ def test_the_rewritten_program_of_a_model_is_verified(name, tmp_path, monkeypatc
     assert "keeps a state between calls" in reason.why
     assert reason.fix == "--option form=step"
     verified(spec, tmp_path / "a", form="step")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, _ in MODELS.items()])
+def test_a_model_in_16_bits_is_verified_or_says_why_not(name, tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    try:
+        verified(nk.capture(MODELS.get(name)().in_small()), tmp_path / "a", precision="float16")
+    except UnsupportedError as told:
+        refused = [reason.why for reason in told.reasons]
+    else:
+        return
+    assert any("state" in why for why in refused), refused
