@@ -189,41 +189,6 @@ def preferred(looked_up: tuple[object, ...], device: torch.device, default: str)
     return path
 
 
-def beside_product(
-    out: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    current: Tensor,
-    beside: Tensor | None,
-    steps: int,
-) -> dict[str, Any]:
-    """Returns the arguments by which a kernel is given what goes with the product; the output stands for what does not.
-
-    Args:
-        out: Spikes or levels to fill.
-        scale: A factor an output channel, or None.
-        bias: A summand an output channel, or None.
-        residual: Added to the current, or None.
-        current: To fill; without elements where it is not wanted.
-        beside: What is added to the spikes, or None.
-        steps: T.
-    """
-    return {
-        "scale": out if scale is None else scale,
-        "bias": out if bias is None else bias,
-        "residual": out if residual is None else aligned(one_step(residual)),
-        "current": current if current.numel() else out,
-        "beside": out if beside is None else beside.contiguous(),
-        "SCALE": scale is not None,
-        "BIAS": bias is not None,
-        "RESIDUAL": residual is not None,
-        "RESIDUAL_STEPS": 1 if residual is None or repeats_one_step(residual) else steps,
-        "WANT_CURRENT": current.numel() > 0,
-        "BESIDE": beside is not None,
-    }
-
-
 def run(
     spikes: Tensor,
     weight: Tensor,
@@ -283,10 +248,14 @@ def run(
     lend_scratch(spikes)
     described(spike_conv_lif_boxes_kernel)[(programs,)](
         **arguments(spikes, weight, out, channels, place.stride, paired, padded_steps(steps), chosen),
-        **beside_product(out, scale, bias, residual, current, beside, steps),
-        batch=batch,
+        scale=out if scale is None else scale,
+        bias=out if bias is None else bias,
+        residual=out if residual is None else aligned(one_step(residual)),
+        current=current if current.numel() else out,
         partials=partials,
         counters=counters,
+        beside=out if beside is None else beside.contiguous(),
+        batch=batch,
         out_height=out.shape[2],
         out_width=out.shape[3],
         cols=cols,
@@ -305,8 +274,14 @@ def run(
         LEAK=leak,
         DECAY_INPUT=decay_input,
         HARD=reset_kind(v_reset),
+        SCALE=scale is not None,
+        BIAS=bias is not None,
         OUT=form_number(form),
+        BESIDE=beside is not None,
+        RESIDUAL=residual is not None,
+        RESIDUAL_STEPS=1 if residual is None or repeats_one_step(residual) else steps,
         SHORTCUT_BOXES=through,
+        WANT_CURRENT=current.numel() > 0,
         STEPS=padded_steps(steps),
         IMAGES=chosen["images"],
         TALL=chosen["tall"],
