@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from neurokit.scratch import scratch
 
 
 def other_weights(package: Path, model: str, beside: Path, twin: str) -> list[str]:
@@ -29,7 +30,7 @@ def _constants(package: Path, model: str) -> dict[str, Any]:
     runner = getattr(torch._C._aoti, "AOTIModelContainerRunnerCpu", None)  # type: ignore[attr-defined]
     if not hasattr(runner, "extract_constants_map"):
         return {}
-    with zipfile.ZipFile(package) as archive, tempfile.TemporaryDirectory() as folder:
+    with zipfile.ZipFile(package) as archive, scratch("aoti") as folder:
         found = [name for name in archive.namelist() if f"/{model}/" in name and name.endswith(".so")]
         if len(found) != 1:
             return {}
