@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 _PRODUCTS = {aten.matmul.default, aten.mm.default, aten.bmm.default}
 _WRITES = {aten.index_put.default}
+_NORMS = {aten.batch_norm.default, aten.group_norm.default, aten.instance_norm.default, aten.layer_norm.default}
 
 
 def in_16_bits(module: GraphModule, part: Captured, dtype: torch.dtype) -> None:
@@ -51,8 +52,8 @@ def _other_types(node: Node, dtype: torch.dtype) -> list[tuple[Node, torch.dtype
     Neurons written by hand keep their spikes in float32 (`spikes.to(torch.float32)`), a front end its image, and
     products have weights of 16 bits. The types of the operands are known.
     """
-    if is_weighted(node) or is_op(node, _PRODUCTS):
-        operands, wanted = node.args[:3] if is_weighted(node) else node.args[:2], dtype
+    if is_weighted(node) or is_op(node, _PRODUCTS | _NORMS):
+        operands, wanted = node.args[:2] if is_op(node, _PRODUCTS) else node.args[:5], dtype
     elif is_op(node, _WRITES):
         operands, wanted = (node.args[0], node.args[2]), node.args[0].meta["val"].dtype
     else:

@@ -17,6 +17,7 @@ from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import repeated
 from neurokit.native import need_noted
 from neurokit.over_time import batch_axes, of_each
+from neurokit.parity.units import unit_of
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ TWIN, NEURONS = "twin", "neurons"
 _STRENGTHS = (1.0, 8.0, 64.0)
 _MANY = 64  # samples on which a package in 16 bits is run beside its twin
 _TOLERANCE_16 = {"float16": 1e-2, "bfloat16": 8e-2}  # relative L2 error of outputs without neurons
+# The most that is allowed of a network that amplifies rounding: further off, an answer is none.
+_MOST_16 = 0.25
 Values = dict[str, np.ndarray]
 
 
@@ -106,7 +109,16 @@ class AotiProbe(Probe):
         notes = (*vectors.notes, said) if vectors.layers else vectors.notes
         vectors = replace(vectors, hidden=len(self._hidden) or vectors.hidden, notes=notes)
         precision = self._info.get("precision", "float32")
-        return vectors if precision == "float32" else in_16_bits(vectors, precision, self._info.get("roundings", {}))
+        if precision == "float32":
+            return vectors
+        if self.tolerance is not None:
+            # Its reference's own distance from float64, in units of the other type.
+            own = max(vectors.roundings.values(), default=0.0) * unit_of(precision) / unit_of("float32")
+            if own > self.tolerance:
+                self.tolerance = min(_MOST_16, own)
+                said = f"the network amplifies rounding: in {precision} outputs may be off by {self.tolerance:.2g}"
+                vectors = replace(vectors, notes=(*vectors.notes, said))
+        return in_16_bits(vectors, precision, self._info.get("roundings", {}))
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the package on whole inputs; returns its outputs, and the spikes of every layer of its twin."""

@@ -1,10 +1,12 @@
 """Models of the registry and the target `aoti`: the rewritten program, with kernels, is verified without a compiler."""
 
 import pytest
+import torch
+from torch import nn
 
 import neurokit as nk
 from neurokit.errors import UnsupportedError
-from neurokit.spec import MODELS
+from neurokit.spec import MODELS, ModelSpec, TensorSpec
 
 from . import eager
 
@@ -53,3 +55,31 @@ def test_a_model_in_16_bits_is_verified_or_says_why_not(name, tmp_path, monkeypa
     else:
         return
     assert any("state" in why for why in refused), refused
+
+
+class Difference(nn.Module):
+    """Of two numbers that are nearly one: in any type most of it is what they were rounded by."""
+
+    def __init__(self, apart):
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 64)
+        with torch.no_grad():
+            self.second.weight.copy_(self.first.weight + apart * torch.randn(64, 64))
+            self.second.bias.copy_(self.first.bias)
+
+    def forward(self, x):
+        return self.first(x) - self.second(x)
+
+
+@pytest.mark.parametrize(("apart", "passes"), [(2e-3, True), (2e-5, False)])
+def test_what_amplifies_rounding_is_held_to_its_own_in_16_bits(apart, passes, tmp_path, monkeypatch):
+    """Up to a quarter of the answer, and the report says so; a fault of as much as the answer itself does not pass."""
+    eager.install(monkeypatch)
+    torch.manual_seed(0)
+    net = Difference(apart).eval()
+    captured = nk.capture(ModelSpec("difference", lambda: net, (TensorSpec("x", (64,)),)))
+    artifact = nk.lower(captured, "aoti", tmp_path / "a", verified=False, precision="float16")
+    report = nk.verify(artifact)
+    assert report.passed is passes, report.notes
+    said = [note for note in report.notes if "amplifies rounding: in float16" in note]
+    assert len(said) == 1
