@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from neurokit.kernels.spike_conv_lif.lattices import STRIDE_BYTES
 from neurokit.kernels.spike_conv_lif.place import Place, aligned, folds
 
 NAME = "spike_conv_lif_rows"
+_TRITON = "3.6"
 # Pixels beside each other of a tile, of its images: those of one step lie in one thread then, where the steps part.
 BESIDE = 8
 # Registers of a multiprocessor of compute capability 9.0, and those of it that a thread may have (CUDA C programming
@@ -38,8 +39,8 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
     """Returns why the kernel by rows cannot take a convolution, or ""."""
     if found := boxes.obstacle(spikes, weight, stride, padding, form):
         return found
-    if INTERPRET or not _gluon():
-        return "Triton's interpreter knows no Gluon" if INTERPRET else "Triton has no Gluon"
+    if INTERPRET or not gluon():
+        return "Triton's interpreter knows no Gluon" if INTERPRET else f"Triton is not {_TRITON}, whose Gluon it is in"
     if boxes.capability(spikes.device)[0] != 9:
         return "the GPU has other matrix instructions than those of compute capability 9"
     if spikes.dtype != torch.int8:
@@ -52,8 +53,12 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
 
 
 @cache
-def _gluon() -> bool:
-    return find_spec("triton.experimental.gluon") is not None
+def gluon() -> bool:
+    """Returns whether Triton is the release whose Gluon the kernel is written in; it is another in every one."""
+    try:
+        return version("triton").startswith(f"{_TRITON}.")
+    except PackageNotFoundError:
+        return False
 
 
 def default(steps: int, batch: int, height: int, width: int) -> config.Config:

@@ -19,7 +19,7 @@ from neurokit.kernels.spike_conv_lif.borders import corrections
 from .conftest import ON_GPU
 from .test_assembly import assembly
 
-compiles = pytest.mark.skipif(INTERPRET, reason="Gluon has no interpreter")
+compiles = pytest.mark.skipif(INTERPRET or not rows.gluon(), reason="Gluon is compiled by Triton 3.6")
 SHAPE = (4, 2, 28, 28, 64)  # of the spikes
 OUT = (4, 2, 28, 28, 96)
 NARROW = {"images": 2, "tall": 8, "wide": 4, "cols": 64, "block_k": 64, "num_warps": 4, "programs": 2}
@@ -94,6 +94,17 @@ def test_what_has_no_rows_to_share_is_refused(operands, given, why, offline):
 def test_another_generation_of_gpus_is_refused(offline, monkeypatch):
     with offline.capture(100), pytest.raises(InputError, match="other matrix instructions"):
         spike_conv_lif(spikes(), weight(), path="rows", padding=1, form="int8")
+
+
+@compiles
+def test_another_release_of_triton_goes_by_boxes(offline, monkeypatch):
+    """Where the table says rows, too: Gluon is another language in every release."""
+    monkeypatch.setattr(rows, "gluon", lambda: False)
+    with pytest.raises(InputError, match=r"Triton is not 3\.6"):
+        launches(offline, spikes(), weight())
+    with config.override(boxes.NAME, {"path": "rows"}):
+        (one,) = launches(offline, spikes(), weight(), path="auto")
+    assert one.name == "spike_conv_lif_boxes_kernel"
 
 
 @compiles
