@@ -41,7 +41,6 @@ def in_16_bits(module: GraphModule, part: Captured, dtype: torch.dtype) -> None:
             node.replace_all_uses_with(rounded, delete_user_cb=lambda user, own=rounded: user is not own)
     (output,) = (node for node in graph.nodes if node.op == "output")
     output.args = (tuple(_as_before(graph, output, value) for value in output.args[0]),)
-    module.recompile()
     _look_again(module, places, dtype)
     module.recompile()
 

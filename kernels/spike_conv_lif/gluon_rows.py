@@ -6,11 +6,7 @@ One warp loads, the others multiply and run the neuron (README.md, "By rows").
 import triton.language as tl
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.hopper import (
-    fence_async_shared,
-    mbarrier,
-    tma,
-)
+from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma
 
 from neurokit.kernels._compat import writes
 from neurokit.kernels.common.gluon_source import Function
@@ -54,7 +50,7 @@ def _apart(acc, STEPS: gl.constexpr, COLS: gl.constexpr, TALL: gl.constexpr, ROW
 @gluon.jit
 def _of_numbers(acc, corrections, edges, y, x, c, size, TALL: gl.constexpr, REST: gl.constexpr, WIDE: gl.constexpr):
     """Adds, at each lane of a tile `[COLS, TALL, REST / WIDE, WIDE]`, what its class of pixels has (`borders.py`)."""
-    _, height, width, cols = size
+    height, width, cols = size
     top, last_row, left, last_column = edges
     if (y >= top) & (y + TALL - 1 <= last_row) & (x >= left) & (x + WIDE - 1 <= last_column):
         acc += gl.expand_dims(gl.load(corrections + c, mask=c < cols, other=0), 1)
@@ -118,7 +114,7 @@ def _multiply(
     DECAY_INPUT: gl.constexpr,
     HARD: gl.constexpr,
 ):
-    """The sums of the stages that are ready, and the neuron of all steps; `size` is the output's."""
+    """The sums of the stages that are ready, and the neuron of all steps; `size` is that of an output's image."""
     STEPS: gl.constexpr = rows.shape[1]
     IMAGES: gl.constexpr = rows.shape[2]
     WIDE: gl.constexpr = rows.shape[4]
@@ -132,7 +128,7 @@ def _multiply(
         slots.layout.swizzle_byte_width, slots.layout.element_bitwidth, rank=2
     )
     ROWS_OF_SLOT: gl.constexpr = PANELS * TALL
-    _, _, _, cols = size
+    _, _, cols = size
     factor, threshold, v_reset = neuron
     spacing, inverse, low, high, least = rounding
     grid = (spacing, inverse, low, high)
@@ -239,7 +235,6 @@ def spike_conv_lif_rows_kernel(
     shortcut,
     spikes,
     current,
-    batch,
     out_height,
     out_width,
     cols,
@@ -318,7 +313,7 @@ def spike_conv_lif_rows_kernel(
     elif WANT_CURRENT:
         slots = gl.allocate_shared_memory(current.dtype, [SLOTS * PANELS * TALL] + current.block_shape, current.layout)
     fence_async_shared()
-    size = (batch, out_height, out_width, cols)
+    size = (out_height, out_width, cols)
     neuron = (tl.cast(factor, tl.float32), tl.cast(threshold, tl.float32), tl.cast(v_reset, tl.float32))
     rounding = (
         tl.cast(spacing, tl.float32),

@@ -14,7 +14,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 @gluon.jit
 def tile_at(tile, size, TALL: gl.constexpr, WIDE: gl.constexpr, IMAGES: gl.constexpr, COLS: gl.constexpr):
     """First image, row, column and channel of a tile; tiles of the same pixels follow each other."""
-    _, height, width, cols = size
+    height, width, cols = size
     col_blocks = (cols + COLS - 1) // COLS
     across = (width + WIDE - 1) // WIDE
     down = (height + TALL - 1) // TALL

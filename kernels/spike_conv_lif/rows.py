@@ -212,7 +212,6 @@ def run(
         RESIDUAL_STEPS=1 if shortcut is None or repeats_one_step(shortcut) else steps,
         WANT_CURRENT=current.numel() > 0,
         BESIDE=beside is not None,
-        batch=out.shape[1],
         out_height=out.shape[2],
         out_width=out.shape[3],
         cols=out.shape[-1],
