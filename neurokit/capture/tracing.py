@@ -22,6 +22,7 @@ from neurokit.capture.obstacles import LaterStepsError, loop_over_free_steps, re
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
 from neurokit.capture.quick_shapes import quick_shapes
+from neurokit.capture.quick_sums import quick_sums
 from neurokit.capture.rolling.counted import count_steps
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
 from neurokit.capture.rolling.own_steps import note_steps
@@ -132,7 +133,7 @@ def _written_out(lines: bool) -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with WrittenOut(), plain_contexts(), unannotated(lines), quick_shapes():
+        with WrittenOut(), plain_contexts(), unannotated(lines), quick_shapes(), quick_sums():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
