@@ -273,24 +273,34 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
 
 
 def row_candidates(shape: Shape) -> list[Config]:
-    """Returns parameters to try of the kernel whose taps share rows: two programs of four warps, or one of eight."""
-    if shape.kernel == 1 or shape.stride > 1 or shape.width > 1 or shape.few:
+    """Returns parameters to try of the kernel whose taps share rows: two programs of four warps, or one of eight.
+
+    Of int8 boxes win where there are few neurons; in 16 bits, where a tile takes twice as long, both are tried.
+    """
+    if shape.kernel == 1 or shape.stride > 1 or (shape.width == 1 and shape.few):
         return []
-    size = (shape.batch, shape.out, shape.out)
+    size, most = (shape.batch, shape.out, shape.out), boxes.LANES // (2 if shape.single else 1)
+    fits = -(-shape.cols // 128) * 128 <= 1.26 * -(-shape.cols // 64) * 64
     found = []
-    for lanes in (boxes.LANES, boxes.LANES // 2):
+    for lanes in (most, most // 2):
         pixels = lanes // boxes.padded_steps(shape.steps)
         listed = sorted(by_rows.tiles(pixels), key=lambda tile: by_rows.cost(tile, size), reverse=True)
         tallest = {tile[1]: tile for tile in listed}  # of each height the best one
         best = sorted(tallest.values(), key=lambda tile: by_rows.cost(tile, size))
-        for images, tall, wide in best[: 3 if lanes == boxes.LANES else 2]:
-            tile = {"images": images, "tall": tall, "wide": wide, "block_k": 64}
-            narrow = {**tile, "cols": 64, "num_warps": 4, "programs": 2}
-            broad = {**tile, "cols": 128, "num_warps": 8, "programs": 1}
-            fits = -(-shape.cols // 128) * 128 <= 1.26 * -(-shape.cols // 64) * 64
-            found += [narrow, broad] if fits and lanes == boxes.LANES else [narrow]
-    of = (shape.steps, shape.kernel, shape.width, shape.shortcut)
-    return [one for one in found if (fit := by_rows.fitted(one, *of)) and fit["programs"] == one["programs"]]
+        for tile in best[: 3 if lanes == most else 2]:
+            found += _rows_of(shape, tile, fits and lanes == boxes.LANES)
+    sizes = by_rows.Sizes(shape.width, shape.width, (4 if shape.width == 1 else 2) * shape.shortcut)
+    fit = (by_rows.fitted(one, shape.steps, shape.kernel, sizes) for one in found)
+    return [one for one, held in zip(found, fit, strict=True) if held and held["programs"] == one["programs"]]
+
+
+def _rows_of(shape: Shape, tile: tuple[int, int, int], broad: bool) -> list[Config]:
+    """Returns parameters of a tile of so many (images, rows, columns), of 128 channels, too, where it may be broad."""
+    of = dict(zip(("images", "tall", "wide"), tile, strict=True))
+    blocks = (64,) if shape.width == 1 else (32, 64)  # of 64 and 128 bytes of a pixel
+    narrow = [{**of, "block_k": k, "cols": 64, "num_warps": 4, "programs": 2} for k in blocks]
+    wide = [{**of, "block_k": k, "cols": 128, "num_warps": 8, "programs": 1} for k in blocks]
+    return narrow + wide if broad else narrow
 
 
 def pointer_candidates(shape: Shape) -> list[Config]:

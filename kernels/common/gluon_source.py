@@ -13,7 +13,7 @@ from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
 from triton.experimental.gluon.language import NVMMASharedLayout
 
 _DESCRIPTOR = re.compile(r"tensordesc<(\w+)(\[[^\]]*\])>")
-_WIDTHS = {"i8": 8, "fp16": 16, "fp32": 32}
+_WIDTHS = {"i8": 8, "fp16": 16, "bf16": 16, "fp32": 32}
 
 
 def layout_of(shape: tuple[int, ...], bits: int) -> Any:

@@ -38,11 +38,13 @@ SINGLE = 2**19
 
 def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str) -> str:
     """Returns why the kernel through tensor descriptors cannot take a call, or ""."""
-    half = spikes.dtype == weight.dtype == torch.float16 and form in ("int8", "same", *LEVELS)
+    # The interpreter's products of bfloat16 are wrong.
+    kinds = (torch.float16,) if INTERPRET else (torch.float16, torch.bfloat16)
+    half = spikes.dtype == weight.dtype and weight.dtype in kinds and form in ("int8", "same", *LEVELS)
     if not half and not (spikes.dtype == weight.dtype == torch.int8 and form in ("int8", *LEVELS)):
         return (
             f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; "
-            "all must be int8, or the first two float16"
+            f"all must be int8, or the first two {' or '.join(str(kind).removeprefix('torch.') for kind in kinds)}"
         )
     if spikes.shape[0] > MAX_STEPS:
         return f"there are {spikes.shape[0]} steps, more than {MAX_STEPS}"
@@ -56,11 +58,14 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
 
 
 def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[object, ...]:
-    """Returns what the best launch parameters depend on; few neurons, and those of one image, are their own cases."""
+    """Returns what the best launch parameters depend on; few neurons, and those of one image, are their own cases.
+
+    Numbers of bfloat16 move and multiply as those of float16 do.
+    """
     cols, kernel, _, channels = weight.shape
     pixels = hint(out.shape[1]) * hint(out.shape[2]) * hint(out.shape[3])
     found = key(spikes.shape[0], hint(out.shape[2]), channels, cols, kernel, stride, pixels)
-    return found if weight.dtype == torch.int8 else (*found, str(weight.dtype).removeprefix("torch."))
+    return found if weight.dtype == torch.int8 else (*found, "float16")
 
 
 def key(steps: int, height: int, channels: int, cols: int, kernel: int, stride: int, pixels: int) -> tuple[object, ...]:

@@ -19,10 +19,11 @@ from neurokit.kernels.common.triton import (
     mul_rn,
     on_grid,
 )
-from neurokit.kernels.spike_conv_lif.gluon_stages import count_of, fetch, load, sums_of, tile_at
+from neurokit.kernels.spike_conv_lif.gluon_stages import count_of, fetch, load, slots_of, sums_of, tile_at
 
-# Lanes of one instruction on int8; Triton 3.6 has none of 256.
+# Lanes of one instruction. Triton 3.6 has none of 256 on int8, and its assembler wants 154 registers for one.
 _LANES: gl.constexpr = gl.constexpr(128)
+_ENOUGH: gl.constexpr = gl.constexpr(160)
 
 
 @gluon.jit
@@ -100,7 +101,6 @@ def _multiply(
     STAGES: gl.constexpr,
     TALL: gl.constexpr,
     SLOTS: gl.constexpr,
-    PANELS: gl.constexpr,
     SCALE: gl.constexpr,
     BIAS: gl.constexpr,
     RESIDUAL: gl.constexpr,
@@ -113,6 +113,7 @@ def _multiply(
     LEAK: gl.constexpr,
     DECAY_INPUT: gl.constexpr,
     HARD: gl.constexpr,
+    REGISTERS: gl.constexpr,
 ):
     """The sums of the stages that are ready, and the neuron of all steps; `size` is that of an output's image."""
     STEPS: gl.constexpr = rows.shape[1]
@@ -122,11 +123,16 @@ def _multiply(
     BLOCK_K: gl.constexpr = taps.shape[2]
     PIXELS: gl.constexpr = TALL * IMAGES * WIDE
     LANES: gl.constexpr = PIXELS * STEPS
-    MMA: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [gl.num_warps(), 1], [16, min(LANES, _LANES), 32])
+    BITS: gl.constexpr = rows.dtype.primitive_bitwidth
+    MOST: gl.constexpr = 2 * _LANES if BITS == 16 and REGISTERS >= _ENOUGH else _LANES
+    MMA: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [gl.num_warps(), 1], [16, min(LANES, MOST), 256 // BITS])
     OUT_FLAT: gl.constexpr = gl.NVMMASharedLayout(out.layout.swizzle_byte_width, out.layout.element_bitwidth, rank=2)
     SLOT_FLAT: gl.constexpr = gl.NVMMASharedLayout(
         slots.layout.swizzle_byte_width, slots.layout.element_bitwidth, rank=2
     )
+    # Rows of a tile's pixels have at most 128 bytes a pixel: further channels are panels of their own.
+    OUT_PANELS: gl.constexpr = COLS // fired.shape[5]
+    PANELS: gl.constexpr = COLS // slots.shape[5]
     ROWS_OF_SLOT: gl.constexpr = PANELS * TALL
     _, _, cols = size
     factor, threshold, v_reset = neuron
@@ -178,7 +184,7 @@ def _multiply(
                 mbarrier.wait(filled.index(slot), slot_phase)
                 added = passing.load(LAYOUT)
                 if RESIDUAL:
-                    z = z + added
+                    z = z + added.to(gl.float32)
             if ROUND == 2:
                 z = on_grid(z, grid)
             shown = z
@@ -202,15 +208,16 @@ def _multiply(
             if BESIDE:
                 passing.store(found)
             else:
-                first = fired.index(t % 2 * TALL)
+                first = fired.index(t % 2 * TALL * OUT_PANELS)
                 first._reinterpret(out.dtype, [PIXELS, COLS], OUT_FLAT).permute((1, 0)).store(found)
             if WANT_CURRENT:
-                passing.store(shown)
+                passing.store(shown.to(slots.dtype))
             fence_async_shared()
             if BESIDE:
-                _put(out, t, n, y, x, col, slots, slot * ROWS_OF_SLOT, TALL, 1, COLS)
+                _put(out, t, n, y, x, col, slots, slot * ROWS_OF_SLOT, TALL, PANELS, COLS // PANELS)
             else:
-                _put(out, t, n, y, x, col, fired, t % 2 * TALL, TALL, 1, COLS)
+                place = t % 2 * TALL * OUT_PANELS
+                _put(out, t, n, y, x, col, fired, place, TALL, OUT_PANELS, COLS // OUT_PANELS)
             if WANT_CURRENT:
                 _put(current, t, n, y, x, col, slots, slot * ROWS_OF_SLOT, TALL, PANELS, COLS // PANELS)
             slot += 1
@@ -270,7 +277,6 @@ def spike_conv_lif_rows_kernel(
     OUT: gl.constexpr,
     BESIDE: gl.constexpr,
     TALL: gl.constexpr,
-    PANELS: gl.constexpr,
     STAGES: gl.constexpr,
     REGISTERS: gl.constexpr,
     PROCESSORS: gl.constexpr,
@@ -279,10 +285,10 @@ def spike_conv_lif_rows_kernel(
 
     view: Descriptor of one row of a tile's pixels, `[steps, images, 1, WIDE, BLOCK_K]`.
     weight: Of `[COLS, BLOCK_K]` of `[cols, taps]`.
-    spikes: Of one row of one step of the output, `[1, images, 1, WIDE, COLS]`.
-    shortcut: Of the residual or of what is added to the spikes, in rows of at most 128 bytes a pixel.
-    current: As `shortcut`.
-    PANELS: Rows of `shortcut` and `current` beside each other that a tile's channels are.
+    spikes: Of one row of one step of the output, `[1, images, 1, WIDE, COLS]`, or of a part of the channels, of 128
+        bytes a pixel.
+    shortcut: As `spikes`, of the residual or of what is added to the spikes.
+    current: As `shortcut`, whose type it has where there is a residual.
     STAGES: Blocks of the sum that are in shared memory: TALL + KERNEL - 1 rows, and the weights of KERNEL taps.
     REGISTERS: A thread has, on average (`gluon_source.py`): as many that all programs of a multiprocessor fit.
     PROCESSORS: Of the GPU, where launches overlap; else 0. Processes that compile cannot ask it.
@@ -291,8 +297,8 @@ def spike_conv_lif_rows_kernel(
     ROWS: gl.constexpr = TALL + KERNEL - 1
     COLS: gl.constexpr = weight.block_shape[0]
     SLOTS: gl.constexpr = min(T, 2)
-    rows = gl.allocate_shared_memory(gl.int8, [STAGES * ROWS] + view.block_shape, view.layout)
-    taps = gl.allocate_shared_memory(gl.int8, [STAGES * KERNEL] + weight.block_shape, weight.layout)
+    rows = gl.allocate_shared_memory(view.dtype, [STAGES * ROWS] + view.block_shape, view.layout)
+    taps = gl.allocate_shared_memory(weight.dtype, [STAGES * KERNEL] + weight.block_shape, weight.layout)
     ready = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     free = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     filled = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
@@ -304,14 +310,12 @@ def spike_conv_lif_rows_kernel(
         mbarrier.init(filled.index(i), count=1)
         mbarrier.init(emptied.index(i), count=1)
     # What is put out, and what comes and goes beside it: the sum with a shortcut takes the shortcut's place.
-    fired = gl.allocate_shared_memory(spikes.dtype, [SLOTS * TALL] + spikes.block_shape, spikes.layout)
+    fired = slots_of(spikes, SLOTS * TALL, COLS)
     slots = fired
     if RESIDUAL:
-        slots = gl.allocate_shared_memory(
-            shortcut.dtype, [SLOTS * PANELS * TALL] + shortcut.block_shape, shortcut.layout
-        )
+        slots = slots_of(shortcut, SLOTS * TALL, COLS)
     elif WANT_CURRENT:
-        slots = gl.allocate_shared_memory(current.dtype, [SLOTS * PANELS * TALL] + current.block_shape, current.layout)
+        slots = slots_of(current, SLOTS * TALL, COLS)
     fence_async_shared()
     size = (out_height, out_width, cols)
     neuron = (tl.cast(factor, tl.float32), tl.cast(threshold, tl.float32), tl.cast(v_reset, tl.float32))
@@ -353,7 +357,6 @@ def spike_conv_lif_rows_kernel(
                     STAGES,
                     TALL,
                     SLOTS,
-                    PANELS,
                     SCALE,
                     BIAS,
                     RESIDUAL,
@@ -366,6 +369,7 @@ def spike_conv_lif_rows_kernel(
                     LEAK,
                     DECAY_INPUT,
                     HARD,
+                    REGISTERS,
                 ),
             ),
             (load, (view, weight, rows, taps, ready, free, tiles, size, CHANNELS, KERNEL, PAD, STAGES, TALL)),
@@ -383,7 +387,6 @@ def spike_conv_lif_rows_kernel(
                     RESIDUAL_STEPS,
                     TALL,
                     COLS,
-                    PANELS,
                     SLOTS,
                 ),
             ),

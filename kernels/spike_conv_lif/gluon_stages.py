@@ -34,6 +34,13 @@ def count_of(tiles):
 
 
 @gluon.jit
+def slots_of(target, ROWS: gl.constexpr, COLS: gl.constexpr):
+    """Shared memory of so many rows of a tile's pixels, of all its channels."""
+    PANELS: gl.constexpr = COLS // target.block_shape[4]
+    return gl.allocate_shared_memory(target.dtype, [ROWS * PANELS] + target.block_shape, target.layout)
+
+
+@gluon.jit
 def load(
     view,
     weight,
@@ -55,7 +62,8 @@ def load(
     IMAGES: gl.constexpr = view.block_shape[1]
     WIDE: gl.constexpr = view.block_shape[3]
     ROWS: gl.constexpr = TALL + KERNEL - 1
-    BYTES: gl.constexpr = (ROWS * view.block_shape[0] * IMAGES * WIDE + KERNEL * COLS) * BLOCK_K
+    NUMBERS: gl.constexpr = (ROWS * view.block_shape[0] * IMAGES * WIDE + KERNEL * COLS) * BLOCK_K
+    BYTES: gl.constexpr = NUMBERS * view.dtype.primitive_bitwidth // 8
     stage = 0
     phase = 1
     tile = gl.program_id(0)
@@ -93,7 +101,6 @@ def fetch(
     STEPS: gl.constexpr,
     TALL: gl.constexpr,
     COLS: gl.constexpr,
-    PANELS: gl.constexpr,
     SLOTS: gl.constexpr,
 ):
     """Keeps the slots filled with what is added at each step, a tile's pixels in panels of a box's channels.
@@ -105,6 +112,7 @@ def fetch(
         IMAGES: gl.constexpr = shortcut.block_shape[1]
         WIDE: gl.constexpr = shortcut.block_shape[3]
         PANEL: gl.constexpr = shortcut.block_shape[4]
+        PANELS: gl.constexpr = COLS // PANEL
         BYTES: gl.constexpr = TALL * IMAGES * WIDE * COLS * shortcut.dtype.primitive_bitwidth // 8
         slot = 0
         phase = 1
@@ -141,17 +149,19 @@ def sums_of(
 ):
     """The sums `[COLS, lanes]` of a tile, and the stage and phase behind them.
 
-    The rows of a stage follow each other, so that those a tap further down are the same memory, one row on.
+    The rows of a stage follow each other, so that those a tap further down are the same memory, one row on. Of int8 the
+    sums are int32, of 16 bits float32.
     """
+    SUM: gl.constexpr = gl.int32 if rows.dtype == gl.int8 else gl.float32
     COLS: gl.constexpr = taps.shape[1]
     BLOCK_K: gl.constexpr = taps.shape[2]
     LANES: gl.constexpr = TALL * rows.shape[1] * rows.shape[2] * rows.shape[4]
-    acc = warpgroup_mma_init(gl.full([COLS, LANES], 0, gl.int32, layout=LAYOUT))
+    acc = warpgroup_mma_init(gl.full([COLS, LANES], 0, SUM, layout=LAYOUT))
     for i in range(0, BLOCKS):
         mbarrier.wait(ready.index(stage), phase)
         for down in gl.static_range(KERNEL):
             first = rows.index(stage * (TALL + KERNEL - 1) + down)
-            pixels = first._reinterpret(gl.int8, [LANES, BLOCK_K], taps.layout)
+            pixels = first._reinterpret(rows.dtype, [LANES, BLOCK_K], taps.layout)
             acc = warpgroup_mma(taps.index(stage * KERNEL + down), pixels.permute((1, 0)), acc, is_async=True)
         acc = warpgroup_mma_init(warpgroup_mma_wait(KERNEL, deps=[acc]))
         if i > 0:  # the products of the stage before have ended, in all warps

@@ -382,10 +382,10 @@ def spike_conv_lif(
             and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`; "bytes"
             are such numbers from 0 to 255, less 128, as int8.
         want_current: Whether the current is returned.
-        path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "rows" (int8 and stride
-            1, by descriptors of rows that taps above each other share; by boxes where a tile has no room for what goes
-            beside), "conv" (the vendor's convolution, then `lif`; float weights only), "kernel" (one of the first
-            three), or "auto": by shape. The int8 paths give the same bits.
+        path: "fused" (spikes by pointers), "boxes" (spikes of the weight's type, by tensor descriptors), "rows" (as
+            "boxes", of stride 1, by descriptors of rows that taps above each other share; by boxes where a tile has no
+            room for what goes beside), "conv" (the vendor's convolution, then `lif`; float weights only), "kernel" (one
+            of the first three), or "auto": by shape. The int8 paths give the same bits.
         grid: With an int8 weight, or whole numbers: the power of two to whose multiples the current is rounded, halves
             to even, before it reaches the neuron; None for a current as it is.
         low: Least current in front of the rounding, or None.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +34,21 @@ _ROW = 128  # bytes of the longest row of a box
 SHARED = 228 * 1024 - 4096
 # Warps of a program beside those that multiply: the one that loads, and what fills its group of four.
 _LOADING = 4
+_CURRENTS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Sizes(NamedTuple):
+    """Bytes of a number of what a program holds in shared memory.
+
+    Attributes:
+        operand: Of spikes and weight.
+        out: Of what is put out.
+        wide: Of residual and current; 0 where there is neither.
+    """
+
+    operand: int
+    out: int
+    wide: int = 0
 
 
 def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str) -> str:
@@ -43,11 +59,9 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
         return "Triton's interpreter knows no Gluon" if INTERPRET else f"Triton is not {_TRITON}, whose Gluon it is in"
     if boxes.capability(spikes.device)[0] != 9:
         return "the GPU has other matrix instructions than those of compute capability 9"
-    if spikes.dtype != torch.int8:
-        return f"spikes are {spikes.dtype}; they must be int8"
     if stride != 1 or weight.shape[1] == 1 or folds(weight, stride, padding):
         return f"a kernel of {weight.shape[1]} and a stride of {stride}; rows are shared by taps above each other alone"
-    if weight.shape[0] * (2 if form == "levels16" else 1) % STRIDE_BYTES:
+    if weight.shape[0] * (2 if form in ("same", "levels16") else 1) % STRIDE_BYTES:
         return f"{weight.shape[0]} output channels have no descriptor"
     return ""
 
@@ -61,14 +75,17 @@ def gluon() -> bool:
         return False
 
 
-def default(steps: int, batch: int, height: int, width: int) -> config.Config:
+def default(steps: int, batch: int, height: int, width: int, size: int = 1) -> config.Config:
     """Returns parameters for an output that was not measured: boxes that divide it best, of 64 channels.
+
+    A block of the sum has 64 bytes of a pixel, so that there is room for two blocks of two programs in 16 bits, too.
 
     Args:
         steps: T.
         batch: Images.
         height: Rows of the output.
         width: Its columns.
+        size: Bytes of a number of the product.
     """
     pixels = boxes.LANES // boxes.padded_steps(steps)
     images, tall, wide = min(tiles(pixels), key=lambda tile: cost(tile, (batch, height, width)))
@@ -77,7 +94,7 @@ def default(steps: int, batch: int, height: int, width: int) -> config.Config:
         "tall": tall,
         "wide": wide,
         "cols": 64,
-        "block_k": 64,
+        "block_k": 64 // size,
         "num_warps": 4,
         "programs": 2,
     }
@@ -101,23 +118,22 @@ def cost(tile: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[float,
     return covered * (3 * (tile[1] + 2) / tile[1] + 9 * 64 / boxes.LANES), -tile[2]
 
 
-def shared_bytes(chosen: config.Config, steps: int, kernel: int, size: int, wide: bool = False) -> int:
+def shared_bytes(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -> int:
     """Returns the bytes of shared memory that a program takes.
 
     Args:
         chosen: Its launch parameters.
         steps: T.
         kernel: Rows of the kernel.
-        size: Bytes of a number that is put out.
-        wide: Whether it has a residual or a current.
+        sizes: Of the numbers.
     """
     row = boxes.padded_steps(steps) * chosen["images"] * chosen["wide"]
-    stage = ((chosen["tall"] + kernel - 1) * row + kernel * chosen["cols"]) * chosen["block_k"]
+    stage = ((chosen["tall"] + kernel - 1) * row + kernel * chosen["cols"]) * chosen["block_k"] * sizes.operand
     numbers = min(steps, 2) * chosen["images"] * chosen["tall"] * chosen["wide"] * chosen["cols"]
-    return int(chosen["num_stages"] * stage + numbers * (size + (4 if wide else 0)))
+    return int(chosen["num_stages"] * stage + numbers * (sizes.out + sizes.wide))
 
 
-def fitted(chosen: config.Config, steps: int, kernel: int, size: int, wide: bool) -> config.Config | None:
+def fitted(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -> config.Config | None:
     """Returns launch parameters with as many blocks of the sum as there is room for, 2 to 4, or None: there is none.
 
     Where a multiprocessor has no room for all programs, one takes its place.
@@ -126,11 +142,10 @@ def fitted(chosen: config.Config, steps: int, kernel: int, size: int, wide: bool
         chosen: The launch parameters.
         steps: T.
         kernel: Rows of the kernel.
-        size: Bytes of a number that is put out.
-        wide: Whether there is a residual or a current.
+        sizes: Of the numbers.
     """
-    chosen = {**chosen, "cols": min(chosen["cols"], _ROW // size)}
-    held, one = (shared_bytes({**chosen, "num_stages": n}, steps, kernel, size, wide) for n in (0, 1))
+    chosen = {**chosen, "block_k": min(chosen["block_k"], _ROW // sizes.operand)}
+    held, one = (shared_bytes({**chosen, "num_stages": n}, steps, kernel, sizes) for n in (0, 1))
     for programs in sorted({chosen["programs"], 1}, reverse=True):
         stages = min(4, (SHARED // programs - held) // (one - held))
         if stages >= 2:
@@ -143,12 +158,14 @@ def _parameters(
 ) -> config.Config | None:
     """Returns the launch parameters, or None where a tile has no room for what goes beside the product."""
     wide = [x for x in (residual, current) if x is not None and x.numel()]
-    if any(x.dtype != torch.float32 for x in wide) or (wide and beside is not None):
+    kinds = {x.dtype for x in wide}
+    if len(kinds) > 1 or not kinds <= {*_CURRENTS} or (wide and beside is not None):
         return None
     steps, batch, height, width, _ = out.shape
-    normal = default(steps, hint(batch), hint(height), hint(width))
+    normal = default(steps, hint(batch), hint(height), hint(width), weight.itemsize)
     chosen = config.lookup(NAME, boxes.key_of(spikes, weight, 1, out), spikes.device, normal)
-    return fitted(chosen, steps, weight.shape[1], out.itemsize, bool(wide))
+    sizes = Sizes(weight.itemsize, out.itemsize, wide[0].itemsize if wide else 0)
+    return fitted(chosen, steps, weight.shape[1], sizes)
 
 
 def run(
@@ -197,14 +214,15 @@ def run(
     programs = min(number, most) if isinstance(number, int) else number
     threads = 32 * (chosen["num_warps"] + _LOADING) * chosen["programs"]
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
-    shortcut, wide_too = beside if residual is None else residual, residual is not None or current.numel() > 0
+    shortcut = beside if residual is None else residual
+    dense = None if shortcut is None else one_step(shortcut).view(-1, *out.shape[1:])
     described(spike_conv_lif_rows_kernel)[(programs,)](
         view=Boxes(spikes, (boxes.padded_steps(steps), images, 1, wide, chosen["block_k"])),
         weight=Boxes(weight.flatten(1), (cols, chosen["block_k"])),
-        spikes=Boxes(out, (1, images, 1, wide, cols)),
+        spikes=_rows_of(out, images, wide, cols),
         scale=out if scale is None else scale,
         bias=out if bias is None else bias,
-        shortcut=out if shortcut is None else _rows_of(one_step(shortcut).view(-1, *out.shape[1:]), images, wide, cols),
+        shortcut=out if dense is None else _rows_of(aligned(dense), images, wide, cols),
         current=_rows_of(current, images, wide, cols) if current.numel() else out,
         SCALE=scale is not None,
         BIAS=bias is not None,
@@ -228,7 +246,6 @@ def run(
         HARD=reset_kind(v_reset),
         OUT=form_number(form),
         TALL=tall,
-        PANELS=cols * 4 // _ROW if wide_too else 1,
         STAGES=chosen["num_stages"],
         REGISTERS=min(_MOST, _REGISTERS // threads // 8 * 8),
         PROCESSORS=fewest_processors(),
@@ -239,5 +256,5 @@ def run(
 
 
 def _rows_of(tensor: Tensor, images: int, wide: int, cols: int) -> Boxes:
-    """Returns what goes beside the product in rows of a tile's pixels, of as many of its channels as a box takes."""
-    return Boxes(aligned(tensor), (1, images, 1, wide, min(cols, _ROW // tensor.itemsize)))
+    """Returns what lies like the output in rows of a tile's pixels, of as many of its channels as a box takes."""
+    return Boxes(tensor, (1, images, 1, wide, min(cols, _ROW // tensor.itemsize)))

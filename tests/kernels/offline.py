@@ -32,6 +32,7 @@ _OPS = (
     "spike_stats",
 )
 _TYPES = {
+    torch.float64: "fp64",
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",

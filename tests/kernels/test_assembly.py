@@ -80,7 +80,8 @@ def boxed(steps, height, inner, cols, taps, stride, few, kind="int8", *, path):
         return lambda: spike_linear_lif(spikes, weight, scale=row, bias=row, path="boxes", form="int8")
     size = height * stride
     x, weight = torch.zeros(steps, 1, size, size, inner), torch.zeros(cols, taps, taps, inner)
-    given = {"scale": row, "bias": row, "padding": taps // 2, "stride": stride, "path": path, "form": "int8"}
+    given = {"scale": row, "bias": row, "padding": taps // 2, "stride": stride, "path": path}
+    given["form"] = "int8" if kind == "int8" else "same"
     if steps == 1 and kind == "int8":  # an exact convolutional network's, whose blocks end at a shortcut
         table = corrections(weight.to(torch.int8), stride, taps // 2, size, size)
         given |= {"form": "bytes", "grid": 1.0, "low": 0.0, "high": 255.0, "tau": None, "corrections": table}

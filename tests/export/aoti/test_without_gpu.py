@@ -50,18 +50,25 @@ def test_what_is_written_for_a_gpu_is_python_and_has_descriptors_and_numbers(nam
     assert not re.search(r"(global_shape|strides)\[\d\] = [^;\n]*(//|$)", found.source)
 
 
-def test_kernels_of_gluon_are_written_as_stubs():
+@pytest.mark.parametrize("numerics", ["exact", "float16", "bfloat16"])
+def test_kernels_of_gluon_are_written_as_stubs(numerics):
     """Every one says which kernel it stands for, and is called with descriptors."""
     pytest.importorskip("triton")
-    made = exact(capture(load(SEW).in_small()))
-    refuse(made)
+    captured, whole = capture(load(SEW).in_small()), numerics == "exact"
+    if whole:
+        made = exact(captured)
+        refuse(made)
+        captured = made.captured
     with config.override(boxes.NAME, {"path": "rows"}):
-        found = generated(made.captured.retrace(batch=2), "exact")
+        extra = {} if whole else {"precision": numerics}
+        found = generated(captured.retrace(batch=2), "exact" if whole else "float", **extra)
     ast.parse(found.tried)
     stubs = found.tried.count("def spike_conv_lif_rows_kernel(")
     assert stubs >= 3
     assert found.tried.count("stands_for(spike_conv_lif_rows_kernel, ") == stubs
     assert "call_spike_conv_lif_rows_kernel" in found.source
+    kind = "int8" if whole else numerics
+    assert len(re.findall(rf"Descriptor\.from_tensor\(generate_example_value\([^\n]* torch\.{kind},", found.tried)) >= 3
 
 
 def test_convolutions_of_numbers_less_128_are_written_with_their_tables():
