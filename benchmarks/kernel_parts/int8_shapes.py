@@ -263,7 +263,7 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
         return []  # tiles this small are another way to have more programs
     size = (1, 1, shape.size) if shape.flat else (shape.batch, shape.out, shape.out)
     tiles = boxes.tiles_of(size, shape.cols, whole)
-    inner = -(-shape.inner // place.WHOLE) * place.WHOLE
+    inner = place.filled(shape.inner)
     paired = boxes.pairs(shape.stride, shape.size, inner, whole)
     blocks = -(-inner // whole["block_k"])
     rounds = splits.rounds(shape.kernel, shape.kernel, shape.stride, shape.kernel // 2, paired, blocks)
@@ -277,21 +277,22 @@ def row_candidates(shape: Shape) -> list[Config]:
 
     Of int8 boxes win where there are few neurons; in 16 bits, where a tile takes twice as long, both are tried.
     """
-    if shape.kernel == 1 or shape.stride > 1 or (shape.width == 1 and shape.few):
+    if shape.kernel <= shape.stride or shape.size % shape.stride or (shape.width == 1 and shape.few):
         return []
     size, most = (shape.batch, shape.out, shape.out), boxes.LANES // (2 if shape.single else 1)
-    fits = -(-shape.cols // 128) * 128 <= 1.26 * -(-shape.cols // 64) * 64
+    broad = -(-shape.cols // 128) * 128 <= 1.26 * -(-shape.cols // 64) * 64
     found = []
     for lanes in (most, most // 2):
         pixels = lanes // boxes.padded_steps(shape.steps)
-        listed = sorted(by_rows.tiles(pixels), key=lambda tile: by_rows.cost(tile, size), reverse=True)
-        tallest = {tile[1]: tile for tile in listed}  # of each height the best one
-        best = sorted(tallest.values(), key=lambda tile: by_rows.cost(tile, size))
+        cost = lambda tile: by_rows.cost(tile, size, shape.stride)  # noqa: E731
+        tallest = {tile[1]: tile for tile in sorted(by_rows.tiles(pixels), key=cost, reverse=True)}
+        best = sorted(tallest.values(), key=cost)  # of each height the best one
         for tile in best[: 3 if lanes == most else 2]:
-            found += _rows_of(shape, tile, fits and lanes == boxes.LANES)
+            found += _rows_of(shape, tile, broad and lanes == boxes.LANES)
     sizes = by_rows.Sizes(shape.width, shape.width, (4 if shape.width == 1 else 2) * shape.shortcut)
-    fit = (by_rows.fitted(one, shape.steps, shape.kernel, sizes) for one in found)
-    return [one for one, held in zip(found, fit, strict=True) if held and held["programs"] == one["programs"]]
+    fits = (by_rows.fitted(one, shape.steps, shape.kernel, sizes, shape.stride) for one in found)
+    held = [one for one, fit in zip(found, fits, strict=True) if fit and fit["programs"] == one["programs"]]
+    return [one for one in held if shape.stride == 1 or place.filled(shape.inner) % one["block_k"] == 0]
 
 
 def _rows_of(shape: Shape, tile: tuple[int, int, int], broad: bool) -> list[Config]:
@@ -336,7 +337,7 @@ def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], w
 
 
 def _blocks(shape: Shape) -> list[tuple[int, int]]:
-    whole = -(-shape.inner // place.WHOLE) * place.WHOLE
+    whole = place.filled(shape.inner)
     if shape.width > 1:  # 64 numbers are the 128 bytes that a descriptor swizzles
         return [(32 if whole == 32 else 64, 0)] + ([(64, 32)] if whole == 96 else [])
     first = boxes.blocks_of(whole)

@@ -98,6 +98,8 @@ def _multiply(
     T: gl.constexpr,
     CHANNELS: gl.constexpr,
     KERNEL: gl.constexpr,
+    STRIDE: gl.constexpr,
+    PAD: gl.constexpr,
     STAGES: gl.constexpr,
     TALL: gl.constexpr,
     SLOTS: gl.constexpr,
@@ -154,6 +156,8 @@ def _multiply(
             phase,
             MMA,
             KERNEL,
+            STRIDE,
+            PAD,
             TALL,
             (CHANNELS + BLOCK_K - 1) // BLOCK_K * KERNEL,
             STAGES,
@@ -236,6 +240,7 @@ def _multiply(
 @Function
 def spike_conv_lif_rows_kernel(
     view,
+    odd,
     weight,
     scale,
     bias,
@@ -262,6 +267,7 @@ def spike_conv_lif_rows_kernel(
     T: gl.constexpr,
     CHANNELS: gl.constexpr,
     KERNEL: gl.constexpr,
+    STRIDE: gl.constexpr,
     PAD: gl.constexpr,
     LEAK: gl.constexpr,
     DECAY_INPUT: gl.constexpr,
@@ -281,20 +287,24 @@ def spike_conv_lif_rows_kernel(
     REGISTERS: gl.constexpr,
     PROCESSORS: gl.constexpr,
 ):
-    """Tiles of the output of a convolution of stride 1, one after another where there are fewer programs.
+    """Tiles of the output of a convolution of stride 1 or 2, one after another where there are fewer programs.
 
-    view: Descriptor of one row of a tile's pixels, `[steps, images, 1, WIDE, BLOCK_K]`.
+    view: Descriptor of one row of a tile's pixels, `[steps, images, 1, WIDE, BLOCK_K]`. Of stride 2 it is one of the
+        even rows, of pixels that are two neighbours, and `odd` one of the others; else `odd` is not read.
     weight: Of `[COLS, BLOCK_K]` of `[cols, taps]`.
     spikes: Of one row of one step of the output, `[1, images, 1, WIDE, COLS]`, or of a part of the channels, of 128
         bytes a pixel.
     shortcut: As `spikes`, of the residual or of what is added to the spikes.
     current: As `shortcut`, whose type it has where there is a residual.
-    STAGES: Blocks of the sum that are in shared memory: TALL + KERNEL - 1 rows, and the weights of KERNEL taps.
+    STAGES: Blocks of the sum that are in shared memory: the rows that a column's taps meet, and the weights of these.
     REGISTERS: A thread has, on average (`gluon_source.py`): as many that all programs of a multiprocessor fit.
     PROCESSORS: Of the GPU, where launches overlap; else 0. Processes that compile cannot ask it.
     """
     await_before(PROCESSORS)
-    ROWS: gl.constexpr = TALL + KERNEL - 1
+    ROWS: gl.constexpr = STRIDE * (TALL - 1) + KERNEL
+    views = (view,)
+    if STRIDE == 2:
+        views = (view, odd)
     COLS: gl.constexpr = weight.block_shape[0]
     SLOTS: gl.constexpr = min(T, 2)
     rows = gl.allocate_shared_memory(view.dtype, [STAGES * ROWS] + view.block_shape, view.layout)
@@ -354,6 +364,8 @@ def spike_conv_lif_rows_kernel(
                     T,
                     CHANNELS,
                     KERNEL,
+                    STRIDE,
+                    PAD,
                     STAGES,
                     TALL,
                     SLOTS,
@@ -372,7 +384,7 @@ def spike_conv_lif_rows_kernel(
                     REGISTERS,
                 ),
             ),
-            (load, (view, weight, rows, taps, ready, free, tiles, size, CHANNELS, KERNEL, PAD, STAGES, TALL)),
+            (load, (views, weight, rows, taps, ready, free, tiles, size, CHANNELS, KERNEL, STRIDE, PAD, STAGES, TALL)),
             (
                 fetch,
                 (

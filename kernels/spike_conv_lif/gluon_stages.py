@@ -11,6 +11,30 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 
 
+@gluon.constexpr_function
+def taps_on(lattice, kernel, stride, padding):
+    """How many of a column's taps meet the lattice of every stride-th row of pixels, from this one on."""
+    return (kernel - (lattice + padding) % stride + stride - 1) // stride
+
+
+@gluon.constexpr_function
+def above(lattice, stride, padding):
+    """How many rows of the lattice the first of these taps is above a tile's."""
+    return (padding + lattice - (lattice + padding) % stride) // stride
+
+
+@gluon.constexpr_function
+def first_of(lattice, tall, kernel, stride, padding):
+    """Where in a stage the rows of a lattice begin, behind those of the one before."""
+    return lattice * (tall + taps_on(0, kernel, stride, padding) - 1)
+
+
+@gluon.constexpr_function
+def row_of(down, tall, kernel, stride, padding):
+    """The first row in a stage that a tap meets."""
+    return first_of((down + (stride - 1) * padding) % stride, tall, kernel, stride, padding) + down // stride
+
+
 @gluon.jit
 def tile_at(tile, size, TALL: gl.constexpr, WIDE: gl.constexpr, IMAGES: gl.constexpr, COLS: gl.constexpr):
     """First image, row, column and channel of a tile; tiles of the same pixels follow each other."""
@@ -42,7 +66,7 @@ def slots_of(target, ROWS: gl.constexpr, COLS: gl.constexpr):
 
 @gluon.jit
 def load(
-    view,
+    views,
     weight,
     rows,
     taps,
@@ -52,18 +76,22 @@ def load(
     size,
     CHANNELS: gl.constexpr,
     KERNEL: gl.constexpr,
+    STRIDE: gl.constexpr,
     PAD: gl.constexpr,
     STAGES: gl.constexpr,
     TALL: gl.constexpr,
 ):
-    """Keeps the stages filled: rows of pixels at one column's taps, and the weight of these, of a block of channels."""
-    BLOCK_K: gl.constexpr = view.block_shape[4]
+    """Keeps the stages filled: rows of pixels at one column's taps, and the weight of these, of a block of channels.
+
+    Of stride 2 the even and the odd rows are views of their own, of which two neighbours are one pixel.
+    """
+    BLOCK_K: gl.constexpr = views[0].block_shape[4]
     COLS: gl.constexpr = weight.block_shape[0]
-    IMAGES: gl.constexpr = view.block_shape[1]
-    WIDE: gl.constexpr = view.block_shape[3]
-    ROWS: gl.constexpr = TALL + KERNEL - 1
-    NUMBERS: gl.constexpr = (ROWS * view.block_shape[0] * IMAGES * WIDE + KERNEL * COLS) * BLOCK_K
-    BYTES: gl.constexpr = NUMBERS * view.dtype.primitive_bitwidth // 8
+    IMAGES: gl.constexpr = views[0].block_shape[1]
+    WIDE: gl.constexpr = views[0].block_shape[3]
+    ROWS: gl.constexpr = STRIDE * (TALL - 1) + KERNEL
+    NUMBERS: gl.constexpr = (ROWS * views[0].block_shape[0] * IMAGES * WIDE + KERNEL * COLS) * BLOCK_K
+    BYTES: gl.constexpr = NUMBERS * views[0].dtype.primitive_bitwidth // 8
     stage = 0
     phase = 1
     tile = gl.program_id(0)
@@ -75,9 +103,16 @@ def load(
             mbarrier.wait(free.index(stage), phase)
             bar = ready.index(stage)
             mbarrier.expect(bar, BYTES)
-            for row in gl.static_range(ROWS):
-                place = [0, n, y - PAD + row, x - PAD + across, c]
-                tma.async_copy_global_to_shared(view, place, bar, rows.index(stage * ROWS + row))
+            column = x - PAD + across
+            shift = c
+            if STRIDE == 2:
+                column = x - PAD + (across + PAD) // 2
+                shift = (across + PAD) % 2 * CHANNELS + c
+            for lattice in gl.static_range(STRIDE):
+                for row in gl.static_range(TALL + taps_on(lattice, KERNEL, STRIDE, PAD) - 1):
+                    place = [0, n, y - above(lattice, STRIDE, PAD) + row, column, shift]
+                    held = rows.index(stage * ROWS + first_of(lattice, TALL, KERNEL, STRIDE, PAD) + row)
+                    tma.async_copy_global_to_shared(views[lattice], place, bar, held)
             for down in gl.static_range(KERNEL):
                 place = [col, (down * KERNEL + across) * CHANNELS + c]
                 tma.async_copy_global_to_shared(weight, place, bar, taps.index(stage * KERNEL + down))
@@ -143,24 +178,27 @@ def sums_of(
     phase,
     LAYOUT: gl.constexpr,
     KERNEL: gl.constexpr,
+    STRIDE: gl.constexpr,
+    PAD: gl.constexpr,
     TALL: gl.constexpr,
     BLOCKS: gl.constexpr,
     STAGES: gl.constexpr,
 ):
     """The sums `[COLS, lanes]` of a tile, and the stage and phase behind them.
 
-    The rows of a stage follow each other, so that those a tap further down are the same memory, one row on. Of int8 the
-    sums are int32, of 16 bits float32.
+    The rows of a lattice follow each other, so that those its next tap meets are the same memory, one row on. Of int8
+    the sums are int32, of 16 bits float32.
     """
     SUM: gl.constexpr = gl.int32 if rows.dtype == gl.int8 else gl.float32
     COLS: gl.constexpr = taps.shape[1]
     BLOCK_K: gl.constexpr = taps.shape[2]
+    ROWS: gl.constexpr = STRIDE * (TALL - 1) + KERNEL
     LANES: gl.constexpr = TALL * rows.shape[1] * rows.shape[2] * rows.shape[4]
     acc = warpgroup_mma_init(gl.full([COLS, LANES], 0, SUM, layout=LAYOUT))
     for i in range(0, BLOCKS):
         mbarrier.wait(ready.index(stage), phase)
         for down in gl.static_range(KERNEL):
-            first = rows.index(stage * (TALL + KERNEL - 1) + down)
+            first = rows.index(stage * ROWS + row_of(down, TALL, KERNEL, STRIDE, PAD))
             pixels = first._reinterpret(rows.dtype, [LANES, BLOCK_K], taps.layout)
             acc = warpgroup_mma(taps.index(stage * KERNEL + down), pixels.permute((1, 0)), acc, is_async=True)
         acc = warpgroup_mma_init(warpgroup_mma_wait(KERNEL, deps=[acc]))

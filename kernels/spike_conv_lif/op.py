@@ -383,8 +383,8 @@ def spike_conv_lif(
             are such numbers from 0 to 255, less 128, as int8.
         want_current: Whether the current is returned.
         path: "fused" (spikes by pointers), "boxes" (spikes of the weight's type, by tensor descriptors), "rows" (as
-            "boxes", of stride 1, by descriptors of rows that taps above each other share; by boxes where a tile has no
-            room for what goes beside), "conv" (the vendor's convolution, then `lif`; float weights only), "kernel" (one
+            "boxes", by descriptors of rows that taps above each other share; by boxes where a tile has no room for what
+            goes beside), "conv" (the vendor's convolution, then `lif`; float weights only), "kernel" (one
             of the first three), or "auto": by shape. The int8 paths give the same bits.
         grid: With an int8 weight, or whole numbers: the power of two to whose multiples the current is rounded, halves
             to even, before it reaches the neuron; None for a current as it is.

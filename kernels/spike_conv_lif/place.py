@@ -24,6 +24,11 @@ def folds(weight: Tensor, stride: int, padding: int) -> Fold | None:
     return fold_of(weight.shape[3], weight.shape[1], stride, padding, weight.dtype.itemsize)
 
 
+def filled(channels: int) -> int:
+    """Returns how many channels a pixel has with those of zeros."""
+    return -(-channels // WHOLE) * WHOLE
+
+
 @dataclass(frozen=True)
 class Place:
     """A convolution as the kernel is given it.
@@ -49,7 +54,7 @@ class Place:
     @staticmethod
     def plain(spikes: Tensor, weight: Tensor, stride: int, padding: int) -> Place:
         """Returns a convolution with its channels filled up."""
-        missing = -weight.shape[-1] % WHOLE
+        missing = filled(weight.shape[-1]) - weight.shape[-1]
         if missing:
             spikes, weight = (functional.pad(x, (0, missing)) for x in (spikes, weight))
         kernel, _, channels = weight.shape[1:]

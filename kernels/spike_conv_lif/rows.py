@@ -17,8 +17,8 @@ from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.common.product import form_number, rounding
 from neurokit.kernels.spike_conv_lif import boxes
 from neurokit.kernels.spike_conv_lif.borders import arguments as border_arguments
-from neurokit.kernels.spike_conv_lif.lattices import STRIDE_BYTES
-from neurokit.kernels.spike_conv_lif.place import Place, aligned, folds
+from neurokit.kernels.spike_conv_lif.lattices import STRIDE_BYTES, lattices
+from neurokit.kernels.spike_conv_lif.place import Place, aligned, filled, folds
 
 NAME = "spike_conv_lif_rows"
 _TRITON = "3.6"
@@ -59,8 +59,10 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
         return "Triton's interpreter knows no Gluon" if INTERPRET else f"Triton is not {_TRITON}, whose Gluon it is in"
     if boxes.capability(spikes.device)[0] != 9:
         return "the GPU has other matrix instructions than those of compute capability 9"
-    if stride != 1 or weight.shape[1] == 1 or folds(weight, stride, padding):
+    if weight.shape[1] <= stride or folds(weight, stride, padding):
         return f"a kernel of {weight.shape[1]} and a stride of {stride}; rows are shared by taps above each other alone"
+    if stride == 2 and spikes.shape[3] % 2:
+        return f"stride 2 over {spikes.shape[3]} columns, which are no pairs"
     if weight.shape[0] * (2 if form in ("same", "levels16") else 1) % STRIDE_BYTES:
         return f"{weight.shape[0]} output channels have no descriptor"
     return ""
@@ -75,7 +77,7 @@ def gluon() -> bool:
         return False
 
 
-def default(steps: int, batch: int, height: int, width: int, size: int = 1) -> config.Config:
+def default(steps: int, batch: int, height: int, width: int, size: int = 1, stride: int = 1) -> config.Config:
     """Returns parameters for an output that was not measured: boxes that divide it best, of 64 channels.
 
     A block of the sum has 64 bytes of a pixel, so that there is room for two blocks of two programs in 16 bits, too.
@@ -86,9 +88,10 @@ def default(steps: int, batch: int, height: int, width: int, size: int = 1) -> c
         height: Rows of the output.
         width: Its columns.
         size: Bytes of a number of the product.
+        stride: Of the convolution.
     """
     pixels = boxes.LANES // boxes.padded_steps(steps)
-    images, tall, wide = min(tiles(pixels), key=lambda tile: cost(tile, (batch, height, width)))
+    images, tall, wide = min(tiles(pixels), key=lambda tile: cost(tile, (batch, height, width), stride))
     return {
         "images": images,
         "tall": tall,
@@ -107,18 +110,23 @@ def tiles(pixels: int) -> list[tuple[int, int, int]]:
     return [tile for tile in found if tile[0] * tile[2] >= BESIDE]
 
 
-def cost(tile: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[float, int]:
+def cost(tile: tuple[int, int, int], size: tuple[int, int, int], stride: int = 1) -> tuple[float, int]:
     """Returns what orders tiles of an output of (images, rows, columns): what a 3x3 kernel loads, then short rows.
 
-    Per lane, idle ones too: three columns of taps of `tall` rows and two more, and nine blocks of 64 channels.
+    Per lane, idle ones too: three columns of taps of the rows that they meet, and nine blocks of 64 channels.
     """
     covered = 1
     for side, whole in zip(tile, size, strict=True):
         covered *= -(-whole // side) * side
-    return covered * (3 * (tile[1] + 2) / tile[1] + 9 * 64 / boxes.LANES), -tile[2]
+    return covered * (3 * rows_met(tile[1], 3, stride) / tile[1] + 9 * 64 / boxes.LANES), -tile[2]
 
 
-def shared_bytes(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -> int:
+def rows_met(tall: int, kernel: int, stride: int) -> int:
+    """Returns how many rows of pixels the taps of so many rows of the output meet."""
+    return stride * (tall - 1) + kernel
+
+
+def shared_bytes(chosen: config.Config, steps: int, kernel: int, sizes: Sizes, stride: int = 1) -> int:
     """Returns the bytes of shared memory that a program takes.
 
     Args:
@@ -126,14 +134,16 @@ def shared_bytes(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -
         steps: T.
         kernel: Rows of the kernel.
         sizes: Of the numbers.
+        stride: Of the convolution.
     """
     row = boxes.padded_steps(steps) * chosen["images"] * chosen["wide"]
-    stage = ((chosen["tall"] + kernel - 1) * row + kernel * chosen["cols"]) * chosen["block_k"] * sizes.operand
-    numbers = min(steps, 2) * chosen["images"] * chosen["tall"] * chosen["wide"] * chosen["cols"]
-    return int(chosen["num_stages"] * stage + numbers * (sizes.out + sizes.wide))
+    numbers = rows_met(chosen["tall"], kernel, stride) * row + kernel * chosen["cols"]
+    stage = numbers * chosen["block_k"] * sizes.operand
+    ended = min(steps, 2) * chosen["images"] * chosen["tall"] * chosen["wide"] * chosen["cols"]
+    return int(chosen["num_stages"] * stage + ended * (sizes.out + sizes.wide))
 
 
-def fitted(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -> config.Config | None:
+def fitted(chosen: config.Config, steps: int, kernel: int, sizes: Sizes, stride: int = 1) -> config.Config | None:
     """Returns launch parameters with as many blocks of the sum as there is room for, 2 to 4, or None: there is none.
 
     Where a multiprocessor has no room for all programs, one takes its place.
@@ -143,9 +153,10 @@ def fitted(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -> conf
         steps: T.
         kernel: Rows of the kernel.
         sizes: Of the numbers.
+        stride: Of the convolution.
     """
     chosen = {**chosen, "block_k": min(chosen["block_k"], _ROW // sizes.operand)}
-    held, one = (shared_bytes({**chosen, "num_stages": n}, steps, kernel, sizes) for n in (0, 1))
+    held, one = (shared_bytes({**chosen, "num_stages": n}, steps, kernel, sizes, stride) for n in (0, 1))
     for programs in sorted({chosen["programs"], 1}, reverse=True):
         stages = min(4, (SHARED // programs - held) // (one - held))
         if stages >= 2:
@@ -154,18 +165,28 @@ def fitted(chosen: config.Config, steps: int, kernel: int, sizes: Sizes) -> conf
 
 
 def _parameters(
-    spikes: Tensor, weight: Tensor, out: Tensor, residual: Tensor | None, current: Tensor, beside: Tensor | None
+    spikes: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    residual: Tensor | None,
+    current: Tensor,
+    beside: Tensor | None,
+    stride: int,
 ) -> config.Config | None:
-    """Returns the launch parameters, or None where a tile has no room for what goes beside the product."""
+    """Returns the launch parameters, or None where a tile has no room for what goes beside the product.
+
+    Nor are there any where a block of channels would end in a neighbour's, of pixels that are two.
+    """
     wide = [x for x in (residual, current) if x is not None and x.numel()]
     kinds = {x.dtype for x in wide}
     if len(kinds) > 1 or not kinds <= {*_CURRENTS} or (wide and beside is not None):
         return None
     steps, batch, height, width, _ = out.shape
-    normal = default(steps, hint(batch), hint(height), hint(width), weight.itemsize)
-    chosen = config.lookup(NAME, boxes.key_of(spikes, weight, 1, out), spikes.device, normal)
+    normal = default(steps, hint(batch), hint(height), hint(width), weight.itemsize, stride)
+    chosen = config.lookup(NAME, boxes.key_of(spikes, weight, stride, out), spikes.device, normal)
     sizes = Sizes(weight.itemsize, out.itemsize, wide[0].itemsize if wide else 0)
-    return fitted(chosen, steps, weight.shape[1], sizes)
+    fit = fitted(chosen, steps, weight.shape[1], sizes, stride)
+    return None if fit is None or (stride == 2 and filled(weight.shape[3]) % fit["block_k"]) else fit
 
 
 def run(
@@ -197,7 +218,7 @@ def run(
     """
     out, current = outputs
     unfit = obstacle(spikes, weight, stride, padding, form)
-    chosen = None if unfit else _parameters(spikes, weight, out, residual, current, beside)
+    chosen = None if unfit else _parameters(spikes, weight, out, residual, current, beside, stride)
     if chosen is None:
         given = (spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset, decay_input, outputs)
         boxes.run(*given, grid, low, high, rounds, decay, form, least, corrections, beside)
@@ -216,8 +237,11 @@ def run(
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     shortcut = beside if residual is None else residual
     dense = None if shortcut is None else one_step(shortcut).view(-1, *out.shape[1:])
+    row = (boxes.padded_steps(steps), images, 1, wide, chosen["block_k"])
+    view, *odd = (Boxes(one, row) for one in lattices(spikes, place.channels, stride, paired=stride == 2))
     described(spike_conv_lif_rows_kernel)[(programs,)](
-        view=Boxes(spikes, (boxes.padded_steps(steps), images, 1, wide, chosen["block_k"])),
+        view=view,
+        odd=odd[0] if odd else out,
         weight=Boxes(weight.flatten(1), (cols, chosen["block_k"])),
         spikes=_rows_of(out, images, wide, cols),
         scale=out if scale is None else scale,
@@ -240,6 +264,7 @@ def run(
         T=steps,
         CHANNELS=place.channels,
         KERNEL=place.kernel,
+        STRIDE=stride,
         PAD=padding,
         LEAK=leak,
         DECAY_INPUT=decay_input,

@@ -16,6 +16,7 @@ from neurokit.kernels.checks import definitions
 from neurokit.kernels.common.descriptors import host_makes
 from neurokit.kernels.spike_conv_lif import boxes, rows
 from neurokit.kernels.spike_conv_lif.borders import corrections
+from neurokit.kernels.spike_conv_lif.place import filled
 
 from .conftest import ON_GPU
 from .test_assembly import assembly
@@ -99,6 +100,44 @@ def test_machine_code_of_16_bits(dtype, beside, chosen, stack, offline):
 
 
 @compiles
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16])
+def test_machine_code_of_stride_2(dtype, offline):
+    """For 8 rows of the output 17 of the input are loaded for a column's three taps, where boxes load 24."""
+    row, form = torch.zeros(96), "int8" if dtype == torch.int8 else "same"
+    with config.override(rows.NAME, {**BROAD, "block_k": 64 // dtype.itemsize}):
+        (one,) = launches(offline, spikes(dtype=dtype), weight(dtype=dtype), scale=row, bias=row, stride=2, form=form)
+    assert one.name == "spike_conv_lif_rows_kernel"
+    assert one.count(r"cp\.async\.bulk\.tensor\.5d\.shared") == 17
+    cubin = one.binary.asm["cubin"]
+    assert "STACK:0 " in assembly.resource_usage(cubin)
+    assert assembly.unset_registers(assembly.disassemble(cubin)) == []
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("stride", "kernel"), [(1, 2), (1, 3), (1, 5), (1, 7), (2, 3), (2, 4), (2, 5), (2, 7)], ids=str
+)
+def test_the_rows_of_a_stage_are_those_that_the_taps_meet(stride, kernel):
+    """Every tap of every row of a tile, where the loading warp puts that row; and none is loaded that no tap meets."""
+    from neurokit.kernels.spike_conv_lif import gluon_stages
+
+    names = ("above", "first_of", "row_of", "taps_on")
+    above, first_of, row_of, taps_on = (getattr(gluon_stages, name).fn for name in names)
+    for padding, tall, y in itertools.product(range(kernel), (1, 2, 8), (0, 16)):
+        held = {}
+        for lattice in range(stride):
+            first = first_of(lattice, tall, kernel, stride, padding)
+            for row in range(tall + taps_on(lattice, kernel, stride, padding) - 1):
+                held[first + row] = stride * (y - above(lattice, stride, padding) + row) + lattice
+        met = {
+            (row_of(down, tall, kernel, stride, padding) + i, stride * (y + i) + down - padding)
+            for down, i in itertools.product(range(kernel), range(tall))
+        }
+        assert set(held.items()) == met
+        assert sorted(held) == list(range(rows.rows_met(tall, kernel, stride)))
+
+
+@compiles
 @pytest.mark.parametrize("steps", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8))])
 def test_every_number_of_steps_is_assembled_rightly(steps, offline):
     (one,) = launches(offline, spikes((steps, *SHAPE[1:])), weight(kernel=5), padding=2)
@@ -110,8 +149,10 @@ def test_every_number_of_steps_is_assembled_rightly(steps, offline):
 @pytest.mark.parametrize(
     ("operands", "given", "why"),
     [
-        ((spikes(), weight()), {"stride": 2}, "a stride of 2"),
+        ((spikes(), weight(kernel=2)), {"stride": 2}, "a kernel of 2 and a stride of 2"),
         ((spikes(), weight(kernel=1)), {"padding": 0}, "a kernel of 1"),
+        ((spikes((4, 2, 28, 27, 64)), weight()), {"stride": 2}, "27 columns"),
+        ((spikes(), weight()), {"stride": 3}, "stride 3"),
         ((spikes(), weight(dtype=torch.float16)), {"form": "same"}, "all must be int8, or the first two float16"),
         ((spikes(), weight(cols=24)), {}, "24 output channels"),
         ((spikes(dtype=torch.float16), weight(cols=24, dtype=torch.float16)), {}, "24 output channels"),
@@ -155,6 +196,16 @@ def test_what_a_tile_has_no_room_for_goes_by_boxes(given, offline):
 
 
 @compiles
+def test_a_block_of_channels_that_would_end_in_a_neighbours_goes_by_boxes(offline):
+    """Of stride 2, where two neighbours are one pixel: 96 channels are one block and a half."""
+    with config.override(rows.NAME, NARROW):
+        (one,) = launches(offline, spikes((*SHAPE[:-1], 96)), weight(channels=96), stride=2)
+    with config.override(rows.NAME, {**NARROW, "block_k": 32}):
+        (other,) = launches(offline, spikes((*SHAPE[:-1], 96)), weight(channels=96), stride=2)
+    assert (one.name, other.name) == ("spike_conv_lif_boxes_kernel", "spike_conv_lif_rows_kernel")
+
+
+@compiles
 def test_parameters_measured_without_a_residual_give_way_to_one(offline):
     """At one step, 256 pixels of 128 channels are 128 KB of float32: no room, so that boxes take the call."""
     large = {**NARROW, "images": 8, "cols": 128, "num_warps": 8, "programs": 1}
@@ -194,17 +245,19 @@ def test_defaults_leave_room_for_two_programs(steps, size):
         assert host_makes((chosen["cols"], chosen["block_k"]), size)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [7, 14, 28, 56, 112])
-def test_the_cheapest_tile_loads_least(size):
+def test_the_cheapest_tile_loads_least(size, stride):
     """Against every tile, counted by what a tile's programs load: rows of three columns of taps, and the weight."""
 
     def loaded(tile):
         images, tall, wide = tile
         number = -(-32 // images) * -(-size // tall) * -(-size // wide)
-        return number * (3 * images * wide * (tall + 2) * 4 + 9 * 64)
+        met = len({stride * row + down for row in range(tall) for down in range(3)})
+        return number * (3 * images * wide * met * 4 + 9 * 64)
 
     tiles = rows.tiles(64)
-    best = min(tiles, key=lambda tile: rows.cost(tile, (32, size, size)))
+    best = min(tiles, key=lambda tile: rows.cost(tile, (32, size, size), stride))
     assert loaded(best) == min(map(loaded, tiles))
 
 
@@ -216,8 +269,13 @@ def settings(seed, dtype):
     draw = random.Random(seed)
     torch.manual_seed(seed)
     steps, kernel = draw.choice([1, 2, 3, 4, 5, 8]), draw.choice([3, 3, 3, 5, 7])
-    padding = draw.choice([0, 1, kernel // 2])
-    size = (steps, draw.choice([1, 2, 3, 5]), draw.choice([7, 8, 13, 17]), draw.choice([7, 8, 14, 19]))
+    padding, stride = draw.choice([0, 1, kernel // 2]), draw.choice([1, 1, 2])
+    size = (
+        steps,
+        draw.choice([1, 2, 3, 5]),
+        draw.choice([7, 8, 13, 17]),
+        draw.choice([8, 14] if stride == 2 else [7, 8, 14, 19]),
+    )
     channels, cols = draw.choice([32, 48, 80, 160]), draw.choice([16, 48, 64, 128, 144])
     form = draw.choice(["int8", "int8", "levels8", "levels16", "bytes"])
     half = dtype != torch.int8
@@ -225,11 +283,11 @@ def settings(seed, dtype):
         form = draw.choice(["same", "same", "int8"])
     less = form == "bytes" and padding == kernel // 2
     low, high = (-128, 128) if less else (0, 3)
-    out = (*size[:2], *(side + 2 * padding - kernel + 1 for side in size[2:]), cols)
+    out = (*size[:2], *((side + 2 * padding - kernel) // stride + 1 for side in size[2:]), cols)
     x = torch.randint(low, high, (*size, channels), device="cuda", dtype=torch.int8).to(dtype)
     w = torch.randint(-127, 128, (cols, kernel, kernel, channels), device="cuda", dtype=torch.int8).to(dtype)
     bits = (channels * kernel**2).bit_length() // 2
-    given = {"form": form, "padding": padding, "path": "rows", "want_current": draw.random() < 0.5}
+    given = {"form": form, "padding": padding, "stride": stride, "path": "rows", "want_current": draw.random() < 0.5}
     given["scale"] = torch.full((cols,), 2.0 ** -(10 + bits if less else 5 + bits), device="cuda")
     if draw.random() < 0.7:
         given["bias"] = (torch.randn(cols, device="cuda") * 64).round() / 256
@@ -250,15 +308,17 @@ def settings(seed, dtype):
         given |= {"grid": grid, "tau": None, "low": 0.0, "high": most * grid, "rounds": draw.random() < 0.3}
         given |= {"least": 0.0} if given["want_current"] else {}
     if less:
-        given["corrections"] = corrections(w, 1, padding, *size[2:])
+        given["corrections"] = corrections(w, stride, padding, *size[2:])
     lanes = draw.choice([boxes.LANES, boxes.LANES // 2]) // boxes.padded_steps(steps)
     tile = dict(zip(("images", "tall", "wide"), draw.choice(rows.tiles(lanes)), strict=True))
     warps = draw.choice([{"cols": 64}, {"cols": 128, "num_warps": 8, "programs": 1}, {"cols": 128, "programs": 1}])
     blocks = [32, 64] if half else [64, 128]
     chosen = {**NARROW, **tile, **warps, "block_k": draw.choice(blocks) if channels > 64 else blocks[0]}
+    if stride == 2 and filled(channels) % chosen["block_k"]:
+        chosen["block_k"] = 32
     wide = "residual" in given or given["want_current"]
     sizes = rows.Sizes(x.itemsize, 2 if form in ("same", "levels16") else 1, (2 if half else 4) * wide)
-    fit = rows.fitted(chosen, steps, kernel, sizes)
+    fit = rows.fitted(chosen, steps, kernel, sizes, stride)
     return None if fit is None else (x, w, given, chosen)
 
 
