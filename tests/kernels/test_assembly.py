@@ -206,6 +206,22 @@ def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
     assert assembly.unset_registers(assembly.disassemble(cubin)) == []
 
 
+@pytest.mark.parametrize("dtype", [HALF, BRAIN])
+@pytest.mark.parametrize(("channels", "kernel", "stride"), [(64, 3, 1), (3, 7, 2)])
+def test_a_convolution_of_16_bits_goes_by_boxes(channels, kernel, stride, dtype, offline):
+    """Spikes of many channels on request, an image of few by itself."""
+    x, weight = torch.zeros(4, 2, 28, 28, channels, dtype=dtype), torch.zeros(64, kernel, kernel, channels, dtype=dtype)
+    row, path = torch.zeros(64), "boxes" if stride == 1 else "auto"
+    with offline.capture(90) as done:
+        spike_conv_lif(x, weight, scale=row, bias=row, stride=stride, padding=kernel // 2, form="same", path=path)
+    (one,) = done
+    assert one.name == "spike_conv_lif_boxes_kernel"
+    assert one.count(rf"wgmma\.mma_async\S*k16\.f32\.{'f16' if dtype == HALF else 'bf16'}") >= 2
+    cubin = one.binary.asm["cubin"]
+    assert "STACK:0 " in assembly.resource_usage(cubin)
+    assert assembly.unset_registers(assembly.disassemble(cubin)) == []
+
+
 def test_the_fault_is_found_where_it_is_known(offline):
     """These parameters gave wrong spikes on an H100. An assembler that is mended makes this test needless."""
     version = importlib.import_module("triton").__version__

@@ -18,17 +18,18 @@ from neurokit.export.aoti.mutations import found_once
 from neurokit.kernels import spike_conv_lif
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.common.descriptors import Boxes, described, host_makes
-from neurokit.kernels.spike_conv_lif import boxes
+from neurokit.kernels.spike_conv_lif import boxes, rows
 from neurokit.kernels.spike_conv_lif.lattices import lattices
+from neurokit.kernels.spike_conv_lif.place import filled
 
 compiled = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
 SWIZZLE = {32: 1, 64: 2, 128: 3}  # CUtensorMapSwizzle, as AOTInductor's helper takes it from a row's bytes
 
 
-def shipped():
-    """Returns the shipped launch parameters of the kernel by boxes, by key."""
+def shipped(name=boxes.NAME):
+    """Returns the shipped launch parameters of a kernel, that by boxes or by rows, by key."""
     for file in (Path(neurokit.kernels.__file__).parent / "configs").glob("*.json"):
-        yield from json.loads(file.read_text())["kernels"].get(boxes.NAME, {}).items()
+        yield from json.loads(file.read_text())["kernels"].get(name, {}).items()
 
 
 def test_shipped_parameters_read_by_boxes_that_the_host_makes():
@@ -44,6 +45,23 @@ def test_shipped_parameters_read_by_boxes_that_the_host_makes():
                 wrong.append((key, chosen))
     assert not wrong
     assert count > 200
+
+
+def test_shipped_parameters_by_rows_have_room_and_are_read_by_boxes_that_the_host_makes():
+    wrong, count = [], 0
+    for key, chosen in shipped(rows.NAME):
+        count += 1
+        steps, channels, kernel, stride = (int(key.split(",")[at]) for at in (0, 2, 4, 5))
+        size = 2 if key.endswith("float16") else 1
+        fit = rows.fitted(chosen, steps, kernel, rows.Sizes(size, size), stride)
+        row = (boxes.padded_steps(steps), chosen["images"], 1, chosen["wide"], chosen["block_k"])
+        made = host_makes(row, size) and host_makes((chosen["cols"], chosen["block_k"]), size)
+        if fit != {**chosen, "num_stages": fit and fit["num_stages"]} or not made:
+            wrong.append((key, chosen, fit))
+        if stride == 2 and filled(channels) % chosen["block_k"]:
+            wrong.append((key, "a block ends in a neighbour's channels"))
+    assert not wrong
+    assert count > 20
 
 
 @pytest.mark.parametrize("size", [1, 2])
