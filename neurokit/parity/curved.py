@@ -18,7 +18,7 @@ from torch.fx import GraphModule, Node
 from neurokit.parity.magnitudes import Magnitude, gamma, size_of
 from neurokit.program.nodes import ancestors
 from neurokit.program.ops import Kind, kind_of, names_of
-from neurokit.program.walk import fetch, leaves, mapped
+from neurokit.program.walk import fetch, leaves, mapped, once
 
 _MONOTONE = frozenset(("exp", "exp2", "expm1", "log", "log1p", "log2", "sqrt", "rsqrt", "reciprocal", "square"))
 _CHOOSES = frozenset(("argmax", "argmin"))
@@ -56,7 +56,7 @@ def numbers(module: GraphModule, forced: Sequence[Tensor], inputs: Sequence[Any]
     Returns:
         The operands by node; functions behind what is not known (a last membrane, a loop) are left out.
     """
-    curved = [node for node in module.graph.nodes if is_curved(node)]
+    curved = once(module, "curved", lambda: [node for node in module.graph.nodes if is_curved(node)])
     if not curved:
         return {}
     needed, known = ancestors(curved), dict[Node, Any]()

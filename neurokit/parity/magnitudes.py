@@ -133,6 +133,8 @@ def _one_hot(run: Any, places: Any) -> Magnitude:
 
 def whole_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether an operation is on indices that real numbers have chosen, and on no real numbers: it is exact."""
+    if args and isinstance(args[0], Magnitude) and args[0].size.is_floating_point():
+        return False
     chosen = False
     for leaf in leaves((args, kwargs)):
         if not isinstance(leaf, Tensor | Magnitude):
@@ -266,11 +268,25 @@ def _layer(extra: Callable[..., int]) -> Rule:
 
     def rule(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
         scales = {key: abs(v) if key in ("alpha", "beta") else size_of(v) for key, v in kwargs.items()}
-        size = target(*mapped(size_of, args), **scales)
+        size = target(*(_size_once(run, at, arg) for at, arg in enumerate(args)), **scales)
         count = sum(_count(leaf) for leaf in leaves((args, kwargs))) + extra(target, args, size)
         return Magnitude(size, count + len(scales), _rigorous(args, kwargs))
 
     return rule
+
+
+def _size_once(run: Any, at: int, value: Any) -> Any:
+    """As `size_of`, of an argument of the node that is run: the magnitudes of a weight are those of every walk."""
+    if not isinstance(value, Tensor):
+        return mapped(size_of, value)
+    node = _constant(run, at)
+    return size_of(value) if node is None else run.once(("magnitudes", node.target), lambda: size_of(value))
+
+
+def _constant(run: Any, at: int) -> Any:
+    """Returns the node of an argument that is a tensor of the program, or None."""
+    node = run.node.args[at] if run.node is not None and at < len(run.node.args) else None
+    return node if getattr(node, "op", "") == "get_attr" else None
 
 
 def _plus(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
@@ -301,13 +317,19 @@ def _divided(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 def _batch_norm(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
     if names_of(target)[1] != "batch_norm" or any(isinstance(a, Magnitude) for a in args[1:]):
         return None
-    x, weight, bias, mean, var = args[:5]
+    x, given = args[0], args[1:5]
     eps = next(a for a in reversed(args) if isinstance(a, float))
-    scale = torch.rsqrt(var + eps) * (weight.abs() if weight is not None else 1.0)
-    shift = mean.abs() * scale + (bias.abs() if bias is not None else 0.0)
     shape = [1, -1] + [1] * (size_of(x).dim() - 2)
-    size = size_of(x) * scale.reshape(shape) + shift.reshape(shape)
-    return Magnitude(size, _count(x) + 6, _rigorous(x))
+
+    def settings() -> tuple[Tensor, Tensor]:
+        weight, bias, mean, var = given
+        scale = torch.rsqrt(var + eps) * (weight.abs() if weight is not None else 1.0)
+        shift = mean.abs() * scale + (bias.abs() if bias is not None else 0.0)
+        return scale.reshape(shape), shift.reshape(shape)
+
+    fixed = all(given[at - 1] is None or _constant(run, at) is not None for at in range(1, 5))
+    scale, shift = run.once(("normalisation", run.node), settings) if fixed else settings()
+    return Magnitude((size_of(x) * scale).add_(shift), _count(x) + 6, _rigorous(x))
 
 
 def _interpolated(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:

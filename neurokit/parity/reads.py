@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,6 +121,13 @@ def _features(x: Tensor, axis: int) -> Tensor:
 
 
 def _zero(weight: Tensor, axis: int) -> Tensor:
+    """Returns which input features, along an axis of a weight, have weights that are all 0."""
+    if weight.numel():
+        first = weight.movedim(axis, -1)
+        while first.dim() > 1:
+            first = first[0]
+        if (first != 0).all():  # one output that reads all of them is enough
+            return first == 0
     return ~_features(weight, axis)
 
 
@@ -140,6 +148,11 @@ def _taps_met(name: str, args: tuple[Any, ...]) -> Tensor:
         ends = {"same": (whole // 2, whole - whole // 2), "valid": (0, 0)}.get(str(padding[axis]))
         margins += list(ends or (int(padding[axis]),) * 2)
     present = F.pad(present, margins)
+    if all(step == 1 for step in stride):  # what every tap meets, where there is such a place
+        wide = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        common = present[(slice(None), *(slice(w, n - w) for w, n in zip(wide, present.shape[1:], strict=True)))]
+        if common.numel() and bool(common.reshape(len(present), -1).any(1).all()):
+            return torch.ones((), dtype=torch.bool).expand(channels, math.prod(weight.shape[2:]))
     met = []
     for tap in itertools.product(*(range(k) for k in weight.shape[2:])):
         starts = [d * k for d, k in zip(dilation, tap, strict=True)]
@@ -156,6 +169,10 @@ def _channels_of_zeros(name: str, args: tuple[Any, ...]) -> Tensor:
         return _zero(weight, 0)
     groups = int(args[8] if name == "convolution" else args[6] if len(args) > 6 else 1)
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    if weight.numel():
+        first = (grouped[:, 0] != 0).reshape(groups * weight.shape[1], -1).any(1)
+        if first.all():  # one output that reads all of them is enough
+            return ~first
     return (grouped == 0).movedim(1, 2).reshape(groups * weight.shape[1], -1).all(1)
 
 

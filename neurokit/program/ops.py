@@ -164,6 +164,7 @@ _PYTHON = {operator.getitem: OPERATIONS["getitem"]}
 _SIZES = Operation("size arithmetic", Kind.SIZE)
 
 
+@cache
 def operation(target: Any) -> Operation | None:
     """Returns what a node's target does, or None if it is in no entry of the table.
 

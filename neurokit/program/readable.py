@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, GraphModule, Node
 
-from neurokit.program.walk import fetch
+from neurokit.program.walk import Kept, fetch
 
 
 class Readable(nn.Module):
@@ -18,12 +18,14 @@ class Readable(nn.Module):
     Attributes:
         graph: The operations, on the program's inputs in their order; once it is walked it stays as it is.
         last_reads: What `neurokit.program.walk.last_reads` found of it.
+        kept: What walks made of its constants alone (`neurokit.program.walk.Walker.once`).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.graph = Graph()
         self.last_reads: Any = None
+        self.kept = Kept()
 
 
 def readable(program: ExportedProgram) -> Any:

@@ -51,6 +51,38 @@ def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value)
 
 
+class Kept:
+    """What was made of a program's constants, for the next walk.
+
+    Attributes:
+        constants: The constants themselves, by their paths.
+        found: What was made of them, by what it is.
+        room: How many numbers more are kept.
+    """
+
+    def __init__(self) -> None:
+        self.constants: dict[str, Any] = {}
+        self.found: dict[Any, Any] = {}
+        self.room = 2**28  # 1 GiB of float32
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Returns what was kept, or makes it and keeps it where there is room."""
+        if key in self.found:
+            return self.found[key]
+        made = make()
+        size = sum(leaf.numel() for leaf in leaves(made) if isinstance(leaf, Tensor))
+        if size <= self.room:
+            self.room -= size
+            self.found[key] = made
+        return made
+
+
+def once(module: Any, key: Any, make: Callable[[], Any]) -> Any:
+    """Returns what is made of a program alone; a module that keeps it (`Readable`) makes it once for all walks."""
+    kept: Kept | None = vars(module).get("kept")
+    return make() if kept is None else kept.once(key, make)
+
+
 class Walker(Interpreter):
     """Runs a program's graph module on values of another kind.
 
@@ -80,7 +112,7 @@ class Walker(Interpreter):
         kind = kind_of(target)
         if kind is Kind.NEURON:
             return self.neuron(target, args, kwargs)
-        if not any(map(self.is_value, leaves((args, kwargs)))):
+        if not any(map(self.is_value, args)) and not any(map(self.is_value, leaves((args, kwargs)))):
             return super().call_function(target, args, kwargs)
         if kind in (Kind.SIZE, Kind.CREATE):
             return super().call_function(target, *mapped(self.plain, (args, kwargs)))
@@ -97,6 +129,10 @@ class Walker(Interpreter):
     def is_value(self, value: Any) -> bool:
         """Returns whether an argument is one that rules are for."""
         return False
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Returns what is made of the program's constants alone: `once`."""
+        return once(self.module, key, make)
 
     def plain(self, value: Any) -> Any:
         """Returns a tensor of a value's shape, for what reads sizes alone."""
@@ -121,12 +157,15 @@ class PlainWalker(Walker):
         """Runs the program on its inputs; what nothing reads any more is let go."""
         given, known = iter(self.graph.process_inputs(*inputs)), dict[Node, Any]()
         result: Any = None
+        constants = vars(self.module)["kept"].constants if "kept" in vars(self.module) else {}
         for node, done in last_reads(self.module):
             self.node, kind = node, node.op
             if kind == "placeholder":
                 known[node] = next(given)
             elif kind == "get_attr":
-                known[node] = operator.attrgetter(str(node.target))(self.module)
+                if (path := str(node.target)) not in constants:
+                    constants[path] = operator.attrgetter(path)(self.module)
+                known[node] = constants[path]
             elif kind == "output":
                 result = map_arg(node.args[0], known.__getitem__)
             else:

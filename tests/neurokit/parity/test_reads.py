@@ -34,7 +34,7 @@ class Kinds(nn.Module):
         return [*kinds, self.last(h.movedim(1, -1))]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 3), (9, 8)])
 def test_weights_that_are_not_read_have_no_gradient(shape):
     module, reads = Kinds().eval(), Reads()
     x = torch.rand(3, 2, *shape)
@@ -51,6 +51,24 @@ def test_weights_that_are_not_read_have_no_gradient(shape):
         unread = int((weight.grad == 0).sum())
         assert (found[name].in_all if name in found else 0) == unread, name
     assert 1 in found["last.weight"].inputs
+
+
+@pytest.mark.parametrize("zeros", [(), (0,), (1, 3)])
+@pytest.mark.parametrize("at", [0, 1])
+def test_inputs_whose_weights_are_all_zero_are_counted(zeros, at):
+    """Also where the first output reads all inputs, or none, and the others do otherwise."""
+    from neurokit.capture.reference import record
+
+    net = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.Conv2d(6, 4, 1), nn.Flatten(), nn.Linear(16, 5))
+    with torch.no_grad():
+        for part in (net[1], net[3]):
+            part.weight[:, list(zeros)] = 0.0
+            part.weight[at] = 0.0
+        net[0].weight[at] = 0.0
+    x, reads = torch.rand(2, 4, 4, 4) + 0.1, Reads()
+    record(torch.export.export(net.eval(), (x,)).module(), (x,), watch=reads)
+    found = {entry.weight: entry.dead for entry in reads.unread(joined([reads]))}
+    assert (found.get("1.weight", 0), found.get("3.weight", 0), found.get("0.weight", 0)) == (len(zeros), len(zeros), 0)
 
 
 def test_rows_that_are_never_looked_up():

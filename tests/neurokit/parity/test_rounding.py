@@ -16,6 +16,7 @@ from neurokit.parity.magnitudes import roundings_for
 from neurokit.parity.rounding import UNIT, Magnitude, analyse, gamma
 from neurokit.parity.units import unit_of
 from neurokit.program.passes import NO_CHECKS, apply
+from neurokit.program.readable import readable
 
 
 def bound_and_value(module: nn.Module, *inputs: torch.Tensor):
@@ -43,6 +44,18 @@ class Chain(nn.Module):
     def forward(self, x):
         y = x + self.bn(self.conv(x)) * 1.7
         return self.fc(F.avg_pool2d(y, 2).flatten(1))
+
+
+def test_what_is_kept_from_one_walk_to_the_next_changes_no_bound():
+    module = Chain(3, 5).eval()
+    program = torch.export.export(module, (torch.rand(2, 3, 4, 4),), strict=False)
+    held = readable(program)
+    for seed in range(3):
+        x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        (again,), (anew,) = analyse(held, [], (x,))[1], analyse(program.module(), [], (x,))[1]
+        assert torch.equal(again.error(), anew.error())
+        assert (again.roundings, again.rigorous) == (anew.roundings, anew.rigorous)
+    assert {key[0] for key in held.kept.found if isinstance(key, tuple)} == {"magnitudes", "normalisation"}
 
 
 @settings(max_examples=8, deadline=None)
