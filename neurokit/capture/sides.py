@@ -17,6 +17,7 @@ from neurokit.capture.twin import Twin, over_time
 from neurokit.capture.types import Captured
 from neurokit.dims import names_in
 from neurokit.errors import NeurokitError
+from neurokit.program.readable import called, readable
 from neurokit.program.walk import copied
 from neurokit.spec import ModelSpec
 
@@ -64,8 +65,8 @@ def run_program(captured: Captured, x: Tensor, double: bool, made: dict[bool, An
     size = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
     made = {} if made is None else made
     if double not in made:
-        module: Any = captured.program.module()
-        made[double] = program_in_double(module) if double else module
+        module: Any = readable(captured.program)
+        made[double] = program_in_double(called(module)) if double else module
     module, states = made[double], captured.initial_states(size)
     if double:
         states = tuple(s.double() if s.is_floating_point() else s for s in states)

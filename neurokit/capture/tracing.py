@@ -21,15 +21,14 @@ from neurokit.capture.later_steps import other_later
 from neurokit.capture.obstacles import LaterStepsError, loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
-from neurokit.capture.quick_shapes import quick_shapes
-from neurokit.capture.quick_sums import quick_sums
+from neurokit.capture.quick_trace import quick_trace
 from neurokit.capture.rolling.counted import count_steps
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
 from neurokit.capture.rolling.own_steps import note_steps
 from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph, unrolled
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
-from neurokit.capture.unannotated import unannotated, without_empty_notes
+from neurokit.capture.unannotated import without_empty_notes
 from neurokit.dims import BATCH, names_in
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.neurons.ops import is_neuron
@@ -133,7 +132,7 @@ def _written_out(lines: bool) -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with WrittenOut(), plain_contexts(), unannotated(lines), quick_shapes(), quick_sums():
+        with WrittenOut(), plain_contexts(), quick_trace(lines):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

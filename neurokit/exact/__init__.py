@@ -30,10 +30,12 @@ from neurokit.exact.observe import Calibration, observe, observe_steps
 from neurokit.exact.proof import LayerProof, Proof, prove
 from neurokit.exact.rewrite import Plan, Rounding, export_again, place
 from neurokit.exact.starts import rounded_starts
+from neurokit.garbage import put_off
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
 from neurokit.port_traits import refuse_ports
 from neurokit.program.element_types import other_types
+from neurokit.program.late_code import code_when_called
 from neurokit.program.nodes import module_paths
 from neurokit.program.ops import is_named
 from neurokit.spec import ModelSpec
@@ -79,6 +81,8 @@ class Exact:
         return {"bits": self.bits, "notes": list(self.notes), **planning.as_json(self.plan), **self.proof.to_json()}
 
 
+@put_off()
+@code_when_called()
 def exact(
     model: Captured | ModelSpec, calibration: Given | None = None, *, bits: int = 8, search: bool | None = None
 ) -> Exact:
@@ -280,6 +284,8 @@ def _first_samples(captured: Captured, inputs: Labelled) -> Tensor:
 _UNCALIBRATED = "calibrated on the model's example input only: give calibration data for accuracy"
 
 
+@put_off()
+@code_when_called()
 def build(captured: Captured, numbers: Plan) -> Captured:
     """Returns a captured model with a plan's numbers; the plan fits every form of the model it was made for."""
     if numbers.by_step and captured.form == "sequence":

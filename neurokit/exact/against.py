@@ -12,6 +12,7 @@ from neurokit.capture.reference import record
 from neurokit.errors import Unsupported
 from neurokit.exact.dyadic import log2
 from neurokit.over_time import first_is_a_sequence
+from neurokit.program.readable import readable
 from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _run(captured: Captured, x: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...],
     """Returns outputs, and the spikes of every layer over time, whether it is one node or one a step."""
     states = captured.initial_states(_samples(captured, x))
     with torch.no_grad():
-        outputs, records = record(captured.program.module(), (*x, *states))
+        outputs, records = record(readable(captured.program), (*x, *states))
     calls: dict[str, list[Tensor]] = {}
     for path, entry in zip(captured.calls, records, strict=True):
         calls.setdefault(path, []).append(entry.spikes)

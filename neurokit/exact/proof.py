@@ -18,7 +18,7 @@ from neurokit.exact.dyadic import ANY
 from neurokit.exact.ranges import Ranges
 from neurokit.program import nodes
 from neurokit.program.ops import Kind, kind_of
-from neurokit.program.walk import without_guards
+from neurokit.program.readable import readable
 
 INT32_BITS = 31  # of magnitude, beside the sign
 _TOLERANCE = "--numerics float: only tolerance applies from here on"
@@ -140,7 +140,7 @@ def prove(
     Returns:
         The proof, and the findings it was made from (with the numbers of linear maps and neurons).
     """
-    module: Any = without_guards(program.module())
+    module: Any = readable(program)
     linears: list[str] = []
     names: list[str] = []
     neurons: list[str] = []

@@ -11,6 +11,8 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 
+from neurokit.capture.quick_trace import quick_trace
+from neurokit.capture.unannotated import without_empty_notes
 from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised
 from neurokit.program import nodes
@@ -145,8 +147,8 @@ def traced_as(module: nn.Module, program: ExportedProgram, *names: str) -> Expor
     alone = len(names) - 1
     shapes = {**dict(zip(names, dims, strict=False)), names[-1]: tuple(dims[alone:])}
     shapes = {name: shape for name, shape in shapes.items() if shape != ()}
-    with torch.no_grad():
-        return torch.export.export(module, tuple(example), dynamic_shapes=shapes, strict=False)
+    with torch.no_grad(), quick_trace():
+        return without_empty_notes(torch.export.export(module, tuple(example), dynamic_shapes=shapes, strict=False))
 
 
 def _free(node: Node) -> dict[int, Any]:
@@ -166,8 +168,9 @@ def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
     graph = folded.module.graph
     graph.set_codegen(CodeGen())  # plain arguments, without the tree that torch.export had packed them in
     # A fresh graph module holds the tensors that the graph reads, under their old paths, and no others.
-    made = torch.export.export(
-        GraphModule(folded.module, graph), tuple(example), dynamic_shapes=tuple(dims), strict=False
-    )
+    module = GraphModule(folded.module, graph)
+    with quick_trace():
+        traced = torch.export.export(module, tuple(example), dynamic_shapes=tuple(dims), strict=False)
+    made = without_empty_notes(traced)
     apply_passes(made, *TRACED)
     return made

@@ -126,6 +126,7 @@ def _source(captured: Captured) -> Run:
     import torch
 
     from neurokit.capture.reference import record
+    from neurokit.program.readable import readable
 
     source = captured if captured.parts or captured.form == "sequence" else captured.retrace(form="sequence")
     axis = 1 if _steps(captured) is not None else 0
@@ -139,7 +140,7 @@ def _source(captured: Captured) -> Run:
             given = [
                 passed[port.source] if port.source else torch.from_numpy(feeds[port.name]) for port in part.spec.inputs
             ]
-            outputs, _ = record(part.program.module(), (*given, *part.initial_states(given[0].shape[axis])))
+            outputs, _ = record(readable(part.program), (*given, *part.initial_states(given[0].shape[axis])))
             named = dict(zip(part.output_names, outputs, strict=False))  # states follow
             passed |= {f"{part.graph}.{name}": y for name, y in named.items()}
             found = {name: y.numpy() for name, y in named.items()}
