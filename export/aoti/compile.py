@@ -25,6 +25,8 @@ from neurokit.program.nodes import hint
 from neurokit.scratch import scratch
 
 _CONFIG: dict[str, Any] = {"aot_inductor.package": True}
+# Vectors of up to eight numbers would stand in the code itself, where no weight can be held against another's.
+_ON_CPU: dict[str, Any] = {"always_keep_tensor_constants": True}
 # With its optimisation of layouts, PyTorch 2.11 hands channels-last operands to cuDNN, whose output is channels-last
 # then, and reads it as channels-first: wrong numbers (seen on an H200 with one convolution and nothing of neurokit).
 # Of 1x1 convolutions cuDNN takes kernels of an older generation, a third as fast as cuBLAS's product of the same rows.
@@ -87,7 +89,7 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
 
     args, kwargs = program.example_inputs
     on_gpu = any(isinstance(x, Tensor) and x.device.type != "cpu" for x in args)
-    options = {**_CONFIG, **(_ON_GPU if on_gpu else {}), **settings, "aot_inductor.metadata": dict(said)}
+    options = {**_CONFIG, **(_ON_GPU if on_gpu else _ON_CPU), **settings, "aot_inductor.metadata": dict(said)}
     try:
         with torch.no_grad(), warnings.catch_warnings(), arrays_declared_where_used(), ExitStack() as gpu_alone:
             warnings.simplefilter("ignore")

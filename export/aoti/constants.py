@@ -34,8 +34,10 @@ def _constants(package: Path, model: str) -> dict[str, Any]:
         found = [name for name in archive.namelist() if f"/{model}/" in name and name.endswith(".so")]
         if len(found) != 1:
             return {}
-        held = runner(archive.extract(found[0], folder), 1).extract_constants_map(False)
-        return {name: value.clone() for name, value in held.items()}
+        opened = runner(archive.extract(found[0], folder), 1)  # what it gives lies in its memory
+        held = {name: value.clone() for name, value in opened.extract_constants_map(False).items()}
+        del opened
+        return held
 
 
 def _differ(a: Any, b: Any) -> bool:
