@@ -20,6 +20,7 @@ from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.gluon_kernels import stubs
 from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
+from neurokit.export.aoti.realized import inputs_computed_once
 from neurokit.export.aoti.replaced import replaced
 from neurokit.program.nodes import hint
 from neurokit.scratch import scratch
@@ -98,6 +99,7 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
                 gpu_alone.enter_context(examples_of_descriptors())
                 gpu_alone.enter_context(overlapping_launches())
                 gpu_alone.enter_context(stubs())
+                gpu_alone.enter_context(inputs_computed_once())
                 gpu_alone.enter_context(_without_vectors())
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise

@@ -24,6 +24,7 @@ from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.gluon_kernels import stubs
 from neurokit.export.aoti.mutations import found_once
 from neurokit.export.aoti.overlap import overlapping_launches
+from neurokit.export.aoti.realized import inputs_computed_once
 from neurokit.target import LowerOptions
 
 _OPS = ("depthwise", "gate_lif", "lif", "pool_lif", "sdsa_lif", "spike_conv_lif", "spike_linear_lif")
@@ -163,6 +164,7 @@ def generated(captured: Any, numerics: str, **extra: Any) -> Generated:
                 examples_of_descriptors(),
                 overlapping_launches(),
                 stubs(),
+                inputs_computed_once(),
                 compiling._without_vectors(),
             ):
                 aot_compile(
