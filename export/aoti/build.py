@@ -25,10 +25,12 @@ from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_BEHIND, FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
 from neurokit.program.passes.join import JOIN_PLAIN, join
+from neurokit.program.passes.join_diagonal import join_diagonal
 from neurokit.program.passes.join_parts import JOIN_PARTS
 from neurokit.program.passes.levels import LEVELS
 from neurokit.program.passes.limits import ONE_LIMIT, SAME_ONCE
 from neurokit.program.passes.static_input import STATIC_INPUT
+from neurokit.program.passes.subsample import SUBSAMPLE
 from neurokit.program.passes.take import take
 from neurokit.program.passes.whole import read_whole
 
@@ -117,6 +119,10 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         else:
             JOIN_PLAIN(body)
             JOIN_PARTS(body)
+            with comparing(device):
+                join_diagonal(device)(body)
+            if settings.device != "cpu":
+                SUBSAMPLE(body)
         CHANNELS_LAST(body)
     if exact and settings.device != "cpu":
         AS_PRODUCTS(body)

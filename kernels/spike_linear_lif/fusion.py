@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
@@ -17,7 +20,17 @@ from neurokit.kernels.common.fusion import (
 )
 from neurokit.kernels.common.sums import Sums, sums
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
-from neurokit.program.fusions import Fusion, Match, Rewrite, Site, Taken, register_fusion, register_rewrite, shape_of
+from neurokit.program.fusions import (
+    FusedNeuron,
+    Fusion,
+    Match,
+    Rewrite,
+    Site,
+    Taken,
+    register_fusion,
+    register_rewrite,
+    shape_of,
+)
 from neurokit.program.ops import is_named
 
 
@@ -59,6 +72,21 @@ class LinearLayer(ProductNeuron):
             return moved if self.last else moved.movedim(-1, 2)
 
         return self.answer(back(found), back(current) if self.want_current else current, given)
+
+    @property
+    def joins_parts(self) -> Any:
+        """In 16 bits the same as of layers of one input, of as many channels; int8 sums take no zeros along."""
+        floats = self.weight.is_floating_point() and not self.last
+        return (self.joins_with, self.channels) if floats else None
+
+    def diagonal(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer whose weight has every layer's as a block of its diagonal, and zeros around."""
+        made: Any = self.beside(others)
+        layers: list[Any] = [self, *others]
+        made.weight = torch.block_diag(*(layer.weight for layer in layers))
+        plain = torch.block_diag(*(layer.plain_weight.flatten(1) for layer in layers))
+        made.plain_weight = plain.reshape(*plain.shape, *self.plain_weight.shape[2:])
+        return made
 
     def _rows(self, x: Tensor) -> Tensor:
         return x if self.last else x.unflatten(0, (self.steps, -1)).movedim(2, -1)

@@ -139,6 +139,15 @@ class FusedNeuron(nn.Module):
         """Returns one layer that computes this one and others of equal `joins_with`, side by side."""
         raise NotImplementedError
 
+    @property
+    def joins_parts(self) -> Any:
+        """What a layer of another part of one input must share to be computed with this one; None: it cannot."""
+        return None
+
+    def diagonal(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer of all parts that computes this one and others of equal `joins_parts`, side by side."""
+        raise NotImplementedError
+
     def of_one(self, firsts: Sequence[int], count: int) -> FusedNeuron | None:
         """Returns this layer as one that takes `(whole, v0)`, or None where its kernel cannot.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from neurokit.program.fusions import FusedNeuron, through_reshapes
-from neurokit.program.nodes import aten, hints, is_weighted
+from neurokit.program.nodes import aten, hints, is_op, is_weighted
 from neurokit.program.passes.base import Pass, PassError
 from neurokit.program.walk import fetch, store
 
@@ -22,12 +22,12 @@ class Joined(nn.Module):
     """Layers of one input and one kind of neuron in one call of their kernel.
 
     Args:
-        layers: They differ in their weights alone.
+        whole: The layer that computes them all.
     """
 
-    def __init__(self, layers: Sequence[FusedNeuron]) -> None:
+    def __init__(self, whole: FusedNeuron) -> None:
         super().__init__()
-        self.whole = layers[0].beside(layers[1:])
+        self.whole = whole
 
     def forward(self, x: Tensor, v0: Tensor) -> Tensor:
         """Returns the spikes of all layers, side by side on the axis of channels."""
@@ -89,38 +89,67 @@ def alike(module: GraphModule, key_of: Callable[[GraphModule, Node], Any]) -> li
 def _rewrite(module: GraphModule, device: str) -> None:
     for nodes in alike(module, _key):
         layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
-        name = f"joined_{nodes[0].name}"
-        module.add_module(name, Joined(layers))
-        _check(module.get_submodule(name), layers, nodes, device)
-        with module.graph.inserting_before(nodes[0]):
-            whole = module.graph.call_module(name, nodes[0].args)
-        whole.meta = {
-            "val": torch.cat([node.meta["val"][0] for node in nodes], layers[0].channel_axis),
-            "taken": "joined",
-        }
-        first = 0
-        for node, layer in zip(nodes, layers, strict=True):
-            module.add_module(f"{node.target}_part", JoinedPart(layer, first))
-            node.target, node.args = f"{node.target}_part", (*node.args, whole)
-            node.meta["joined"] = name
-            first += layer.channels
+        join_nodes(module, nodes, layers[0].beside(layers[1:]), nodes[0].args[0], device)
 
 
-def _check(joined: nn.Module, layers: Sequence[FusedNeuron], nodes: Sequence[Node], device: str) -> None:
+def join_nodes(module: GraphModule, nodes: Sequence[Node], layer: FusedNeuron, source: Any, device: str) -> None:
+    """Has one layer compute the spikes of several, of which each is then its channels of the whole.
+
+    Args:
+        module: The program.
+        nodes: The layers' nodes, of input and membrane, in the order of their channels.
+        layer: What computes them all.
+        source: What it is given.
+        device: Where the layers are run, alone and joined, to be compared.
+
+    Raises:
+        PassError: If a spike differs.
+    """
+    layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
+    name = f"joined_{nodes[0].name}"
+    module.add_module(name, Joined(layer))
+    _check(module.get_submodule(name), layers, nodes, source, device)
+    first_of_all = min(nodes)  # in the program's order, which need not be that of the channels
+    with module.graph.inserting_before(first_of_all):
+        whole = module.graph.call_module(name, (source, first_of_all.args[1]))
+    whole.meta = {
+        "val": torch.cat([node.meta["val"][0] for node in nodes], layers[0].channel_axis),
+        "taken": "joined",
+    }
+    first = 0
+    for node, one in zip(nodes, layers, strict=True):
+        module.add_module(f"{node.target}_part", JoinedPart(one, first))
+        node.target, node.args = f"{node.target}_part", (*node.args, whole)
+        node.meta["joined"] = name
+        first += one.channels
+
+
+def _check(joined: nn.Module, layers: Sequence[FusedNeuron], nodes: Sequence[Node], source: Node, device: str) -> None:
     """Runs the layers alone and joined on the same spikes.
 
     Raises:
         PassError: If a spike differs.
     """
     generator = torch.Generator(device).manual_seed(0)
-    given = [
-        (torch.rand(hints(one), generator=generator, device=device) < 0.3).to(one.meta["val"].dtype)  # type: ignore[arg-type, union-attr]
-        for one in nodes[0].args
-    ]
-    given[1].zero_()
+    start: Any = nodes[0].args[1]
+    rest, whole = (
+        (torch.rand(hints(one), generator=generator, device=device) < 0.3).to(one.meta["val"].dtype)
+        for one in (start, source)
+    )
+    rest.zero_()
+
+    def given(node: Node) -> Tensor:
+        """Returns the input of a layer: the whole (by reshapes of its own, too), or its part."""
+        part: Any = node.args[0]
+        is_part = is_op(part, {aten.narrow.default}) and part.args[0] is source
+        return whole.narrow(*part.args[1:]) if is_part else whole
+
     with torch.no_grad():
-        alone = torch.cat([layer.to(device)(*given)[0].float() for layer in layers], layers[0].channel_axis)
-        together = joined.to(device)(*given).float()
+        alone = torch.cat(
+            [layer.to(device)(given(node), rest)[0].float() for layer, node in zip(layers, nodes, strict=True)],
+            layers[0].channel_axis,
+        )
+        together = joined.to(device)(whole, rest).float()
     for layer in (joined, *layers):
         layer.to("cpu")
     if alone.shape != together.shape or not bool(((alone != together).float().mean() <= _flips(layers)).all()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch.fx import GraphModule, Node
@@ -24,10 +25,18 @@ def _key(module: GraphModule, node: Node) -> Any:
     return part.args[0], kind  # type: ignore[union-attr]
 
 
-def _groups(module: GraphModule) -> list[list[Node]]:
-    """Returns layers that are given all parts of a value, in the order of the parts."""
-    ordered = [sorted(nodes, key=_begin) for nodes in alike(module, _key)]
+def whole_groups(groups: Iterable[list[Node]]) -> list[list[Node]]:
+    """Returns those groups of layers that are given all parts of a value, in the order of the parts.
+
+    Args:
+        groups: Each of layers that are given parts (`narrow`) of one value.
+    """
+    ordered = [sorted(nodes, key=_begin) for nodes in groups]
     return [nodes for nodes in ordered if _whole(nodes)]
+
+
+def _groups(module: GraphModule) -> list[list[Node]]:
+    return whole_groups(alike(module, _key))
 
 
 def _begin(node: Node) -> int:
