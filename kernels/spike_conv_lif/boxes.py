@@ -23,6 +23,8 @@ from neurokit.kernels.spike_conv_lif.place import Place, aligned, folds
 
 NAME = "spike_conv_lif_boxes"
 MAX_STEPS = 8
+# Types of 16 bits that it takes; the interpreter's products of bfloat16 are wrong.
+HALVES = (torch.float16,) if INTERPRET else (torch.float16, torch.bfloat16)
 # Lanes of one matrix instruction of Hopper: steps x pixels that share a block of the weight.
 LANES = 256
 # Of output channels: residual and current, of two bytes or more, may go by descriptors, and spikes else by pointers.
@@ -38,13 +40,11 @@ SINGLE = 2**19
 
 def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str) -> str:
     """Returns why the kernel through tensor descriptors cannot take a call, or ""."""
-    # The interpreter's products of bfloat16 are wrong.
-    kinds = (torch.float16,) if INTERPRET else (torch.float16, torch.bfloat16)
-    half = spikes.dtype == weight.dtype and weight.dtype in kinds and form in ("int8", "same", *LEVELS)
+    half = spikes.dtype == weight.dtype and weight.dtype in HALVES and form in ("int8", "same", *LEVELS)
     if not half and not (spikes.dtype == weight.dtype == torch.int8 and form in ("int8", *LEVELS)):
         return (
             f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; "
-            f"all must be int8, or the first two {' or '.join(str(kind).removeprefix('torch.') for kind in kinds)}"
+            f"all must be int8, or the first two {' or '.join(str(kind).removeprefix('torch.') for kind in HALVES)}"
         )
     if spikes.shape[0] > MAX_STEPS:
         return f"there are {spikes.shape[0]} steps, more than {MAX_STEPS}"
@@ -65,7 +65,12 @@ def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[ob
     cols, kernel, _, channels = weight.shape
     pixels = hint(out.shape[1]) * hint(out.shape[2]) * hint(out.shape[3])
     found = key(spikes.shape[0], hint(out.shape[2]), channels, cols, kernel, stride, pixels)
-    return found if weight.dtype == torch.int8 else (*found, "float16")
+    return typed(found, weight.dtype)
+
+
+def typed(known: tuple[object, ...], dtype: torch.dtype) -> tuple[object, ...]:
+    """Returns the key of an output whose weight is of a type, of that of an int8 one."""
+    return known if dtype == torch.int8 else (*known, "float16")
 
 
 def key(steps: int, height: int, channels: int, cols: int, kernel: int, stride: int, pixels: int) -> tuple[object, ...]:

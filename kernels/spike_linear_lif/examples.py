@@ -9,6 +9,7 @@ import torch
 
 from neurokit.kernels.contract import Example, normal, spikes
 from neurokit.kernels.pack.op import pack
+from neurokit.kernels.spike_conv_lif.boxes import HALVES
 
 
 def weight(cols: int, inner: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -57,7 +58,21 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         for form, path in (("levels8", "boxes"), ("levels16", "fused")):
             numbers = {**call, **added, **rounding, "low": 0.0, "least": 0.0, "form": form, "path": path}
             yield Example(f"{form}, {path}", boxed, numbers)
+    if kind in HALVES:
+        yield from _box_examples(device, kind)
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
+
+
+def _box_examples(device: torch.device, kind: torch.dtype) -> Iterator[Example]:
+    """Yields calls in 16 bits by tensor descriptors: a learnt leak and a residual, and counts beside the spikes."""
+    for steps, rows, inner, cols, form in ((3, 70, 80, 48, "same"), (4, 9, 200, 40, "int8")):
+        operands = (spikes(steps, rows, inner, device=device).to(kind), weight(cols, inner, device, kind))
+        call = {"bias": normal(cols, device=device) * 0.3, "form": form, "path": "boxes"}
+        added = {"residual": normal(steps, rows, cols, device=device, dtype=kind), "want_current": True}
+        yield Example(f"boxes {inner} -> {cols} {form}", operands, {**call, **added, "tau": None, "decay": 45 / 64})
+        counts = spikes(steps, rows, cols, device=device) * 3
+        beside = counts if form == "int8" else counts.to(kind)
+        yield Example(f"counts beside the spikes, boxes {form}", operands, {**call, "beside": beside})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

@@ -201,11 +201,9 @@ def _forward(
 
 
 def _boxes_obstacle(spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: bool, form: str) -> str:
-    """Returns why the int8 convolution's kernel cannot take a call as a 1x1 convolution, or ""."""
+    """Returns why the convolution's kernel by boxes cannot take a call as a 1x1 convolution, or ""."""
     if v0 is not None or want_v:
         return "a membrane is given or wanted"
-    if weight.dtype != torch.int8:
-        return f"the weight is {weight.dtype}, and must be int8"
     return boxes.obstacle(spikes, weight, 1, 0, form)
 
 
@@ -214,8 +212,8 @@ def _takes_boxes(path: str, spikes: Tensor, weight: Tensor, v0: Tensor | None, w
     if path not in ("auto", "boxes") or _boxes_obstacle(spikes, weight, v0, want_v, form):
         return False
     steps, rows, inner = spikes.shape
-    key = boxes.key(steps, 1, inner, weight.shape[0], 1, 1, boxes.hint(rows))
-    default = "boxes" if inner > FUSED_MAX_INNER else "fused"
+    key = boxes.typed(boxes.key(steps, 1, inner, weight.shape[0], 1, 1, boxes.hint(rows)), weight.dtype)
+    default = "boxes" if inner > FUSED_MAX_INNER and weight.dtype == torch.int8 else "fused"
     return path == "boxes" or boxes.preferred(key, spikes.device, default) == "boxes"
 
 
@@ -384,7 +382,7 @@ def spike_linear_lif(
             and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`.
         want_v: Whether the last membrane is returned.
         want_current: Whether the current is returned.
-        path: "fused", "boxes" (int8 only, by tensor descriptors), "gemm" (the vendor's product, rounded to 16 bits,
+        path: "fused", "boxes" (by tensor descriptors), "gemm" (the vendor's product, rounded to 16 bits,
             then `lif`), or "auto": by shape.
         grid: With an int8 weight: the power of two to whose multiples the current is rounded, halves to even, before it
             reaches the neuron; None for a current as it is.

@@ -11,6 +11,7 @@ import torch
 from neurokit.export.aoti.mutations import found_once
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.common.descriptors import Boxes
 from neurokit.kernels.contract import KERNELS
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
@@ -52,7 +53,9 @@ def silent(offline, monkeypatch):
 @pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", KERNELS_OF_PACKAGES)
 def test_what_a_kernel_says_is_what_pytorch_finds(name, most, wrap, offline):
-    given = launches(offline, name)[:most]
+    # PyTorch finds nothing of a descriptor that is not there; what kernels by boxes write is compared elsewhere.
+    given = [one for one in launches(offline, name) if not any(isinstance(value, Boxes) for value in one[1].values())]
+    given = given[:most]
     wanted = [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given]
     assert all(0 < len(names) < 4 for names in wanted)  # where PyTorch fails, it takes every tensor for written
     with found_once() as known, mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated")):
