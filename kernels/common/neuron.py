@@ -12,6 +12,9 @@ from neurokit.errors import InputError
 
 SURROGATES = ("sigmoid", "atan", "triangle")
 MAX_STEPS = 32
+# From rest a membrane gets small by cancellation alone: from currents of 2^-24 it takes three differences in a row that
+# keep one bit of 24 to come below 2^-100. Over many steps without input it decays there.
+_FEW_STEPS = 8
 
 
 def check_neuron(tau: float | None, threshold: float, v_reset: float | None, decay: float | None = None) -> None:
@@ -79,15 +82,29 @@ def decay_of(decay: float | None) -> Tensor | None:
     return None if decay is None else torch.tensor(decay, dtype=torch.float32)
 
 
-def leak_arguments(tau: float | None, has_decay: bool, decay: float = 0.0) -> tuple[int, float]:
-    """Returns how the Triton kernels apply the leak: 0 none, 1 an exact product, 2 a division, 3 a product."""
+def leak_arguments(
+    tau: float | None, has_decay: bool, decay: float = 0.0, steps_from_rest: int = 0
+) -> tuple[int, float]:
+    """Returns how the Triton kernels apply the leak, and the number for it.
+
+    0 none, 1 an exact product, 2 a division, 3 a product, 4 a division by corrections of a product, which rounds as the
+    division does unless what is divided is below 2^-100 (`common/triton.py`): few steps from rest do not come near.
+
+    Args:
+        tau: Time constant in steps, or None.
+        has_decay: Whether the leak is a product with `decay`.
+        decay: What the leak multiplies by.
+        steps_from_rest: T where every membrane starts at rest, else 0.
+    """
     if has_decay:
         return 3, decay
     if tau is None:
         return 0, 0.0
     mantissa, _ = math.frexp(tau)
     # The reciprocal of a power of two is exact, and so is the product with it.
-    return (1, 1.0 / tau) if mantissa == 0.5 else (2, tau)
+    if mantissa == 0.5:
+        return 1, 1.0 / tau
+    return (4 if 0 < steps_from_rest <= _FEW_STEPS else 2), tau
 
 
 def divisor(steps: int, most: int) -> int:

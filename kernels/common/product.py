@@ -186,6 +186,7 @@ def tail(
     decay: float | None = None,
     least: float | None = None,
     beside: Tensor | None = None,
+    at_rest: bool = True,
 ) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
@@ -214,8 +215,9 @@ def tail(
         decay: What the leak multiplies by in place of a division by `tau`, or None.
         least: What the current that is handed on is limited to from below, or None.
         beside: What is added to the spikes as they are put out, or None.
+        at_rest: Whether every membrane starts at rest.
     """
-    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0, steps if at_rest else 0)
     cols = weight.shape[0]
     return {
         "scale": out if scale is None else scale,

@@ -148,7 +148,7 @@ def _launch(
     kind = "packed" if mask.dtype == torch.int32 else str(mask.dtype.itemsize)
     key = (over, steps, tokens, channels // heads, kind)
     chosen = config.lookup(NAME, key, mask.device, defaults(over, tokens, channels // heads))
-    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0, steps)
     # What is not given, or not wanted, is stood for by what is.
     tensors = (mask, a, a if b is None else b, spikes, gate if gate.numel() else spikes)
     numbers = (factor, scale, threshold, 0.0 if v_reset is None else v_reset)

@@ -117,7 +117,7 @@ def _launch_forward(
         residual = like(residual, model) if not repeats_one_step(x) else residual.contiguous()
     residual_step = 0 if residual is None or repeats_one_step(residual) else per_step
     added = None if residual is None else one_step(residual)
-    leak, factor = leak_arguments(tau, decay is not None)
+    leak, factor = leak_arguments(tau, decay is not None, steps_from_rest=steps if v0 is None else 0)
     chosen = config.lookup(NAME, (steps, x.dtype.itemsize, form), x.device, DEFAULT)
     block = chosen["block"]
     launch(lif_forward_kernel)[((limit + block - 1) // block,)](

@@ -84,7 +84,7 @@ def _forward(
     from neurokit.kernels.pool_lif.triton import pool_lif_kernel
 
     x = x.contiguous()
-    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0, x.shape[0])
     chosen = config.lookup(NAME, (x.shape[0], tall, wide, x.itemsize), x.device, DEFAULT)
     limit, numbers = spikes[0].numel(), rounding(grid, low, high, False)
     launch(pool_lif_kernel)[(-(-limit // chosen["block"]),)](

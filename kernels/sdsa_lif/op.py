@@ -157,7 +157,7 @@ def _launch(
 
     steps, batch, tokens, _ = q.shape
     width = q.stride(2)
-    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0, steps)
     common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset)
     dim = channels // heads
     chosen = config.lookup(NAME, key_of(q, channels, heads), q.device, DEFAULT_FEW if _few(batch, heads) else DEFAULT)

@@ -251,7 +251,7 @@ def run(
     tiles = tiles * parts
     one = INTERPRET or parts > 1 or not chosen["waves"] or not isinstance(tiles, int)
     programs = tiles if one else min(tiles, chosen["waves"] * config.processors(spikes.device))
-    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0, steps)
     # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
     both = (0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
     through = place.kernel > 1 and hint(out[0].numel()) >= FEW and fits(chosen, steps, weight.dtype.itemsize, both)

@@ -234,7 +234,7 @@ def run(
     most = chosen["programs"] * config.processors(spikes.device)
     programs = min(number, most) if isinstance(number, int) else number
     threads = 32 * (chosen["num_warps"] + _LOADING) * chosen["programs"]
-    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0, steps)
     shortcut = beside if residual is None else residual
     dense = None if shortcut is None else one_step(shortcut).view(-1, *out.shape[1:])
     row = (boxes.padded_steps(steps), images, 1, wide, chosen["block_k"])

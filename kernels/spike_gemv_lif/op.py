@@ -112,7 +112,7 @@ def _neuron(
     from neurokit.kernels.spike_gemv_lif.triton import spike_gemv_neuron_kernel
 
     splits, steps, rows, cols = partial.shape
-    leak, factor = leak_arguments(tau, False)
+    leak, factor = leak_arguments(tau, False, steps_from_rest=steps)
     launch(spike_gemv_neuron_kernel)[(-(-cols // _NEURONS), rows)](
         partial,
         partial if scale is None else scale,

@@ -332,6 +332,7 @@ def _launch(
             chosen,
             *rounding,
             beside=beside,
+            at_rest=v0 is None,
         ),
     )
 
