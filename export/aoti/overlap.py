@@ -52,8 +52,8 @@ _LAUNCH = """
 def overlapping_launches() -> Iterator[None]:
     """Has a package launch what waits for the kernel before it while that one runs; Inductor's own kernels wait, too.
 
-    A kernel of no more programs than there are multiprocessors lets the next one begin; behind others it begins when
-    they have ended, without the pause between launches.
+    A kernel of half as many programs as there are multiprocessors, or fewer, lets the next one begin; behind others it
+    begins when they have ended, without the pause between launches.
 
     Whether a kernel waits is read from its compiled code, so that no other one is launched so. Every one that does
     waits before it touches memory: when it ends, all before it have ended.
@@ -82,9 +82,9 @@ def overlapping_launches() -> Iterator[None]:
     def waits(self: Any) -> None:
         body(self)
         if type(self) is triton.TritonKernel and torch.cuda.get_device_capability() >= (9, 0):
-            # As in the kernels of neurokit: behind more programs the next ones would lie on few multiprocessors.
+            # As in the kernels of neurokit (`common/triton.py`, `await_before`).
             processors = torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count
-            self.body._lines[0:0] = [line.format(processors) for line in _BEGIN]
+            self.body._lines[0:0] = [line.format(processors // 2) for line in _BEGIN]
 
     with ExitStack() as stack:
         for owner, name, new in (

@@ -63,7 +63,7 @@ def test_the_compilers_own_kernels_wait_before_they_load(capability, first, indu
     assert kernel.body._lines[0] == first
     lets = [line for line in kernel.body._lines if "gdc_launch_dependents" in line]
     assert len(lets) == (capability >= (9, 0))
-    assert all(line.startswith("if tl.num_programs(0) * tl.num_programs(1) <= 132: ") for line in lets)
+    assert all(line.startswith("if tl.num_programs(0) * tl.num_programs(1) <= 66: ") for line in lets)
 
 
 def test_pytorch_has_its_own_again(inductor):
