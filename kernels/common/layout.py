@@ -30,9 +30,14 @@ def is_time_major(tensor: Tensor) -> bool:
     return is_dense(tensor) and (tensor.shape[0] == 1 or tensor.stride(0) * tensor.shape[0] == tensor.numel())
 
 
+def repeats_a_step(tensor: Tensor) -> bool:
+    """Returns whether `[T, ...]` is one step seen T times (an expanded tensor), however that lies."""
+    return tensor.shape[0] > 1 and tensor.stride(0) == 0
+
+
 def repeats_one_step(tensor: Tensor) -> bool:
-    """Returns whether `[T, ...]` is one contiguous step seen T times (an expanded tensor)."""
-    return tensor.shape[0] > 1 and tensor.stride(0) == 0 and tensor[0].is_contiguous()
+    """Returns whether `[T, ...]` is one contiguous step seen T times, of which a kernel is given one."""
+    return repeats_a_step(tensor) and tensor[0].is_contiguous()
 
 
 def one_step(tensor: Tensor) -> Tensor:
@@ -58,8 +63,14 @@ def like(tensor: Tensor, model: Tensor) -> Tensor:
 
 
 def steps_of(tensor: Tensor | None) -> Tensor | None:
-    """Returns the tensor contiguous, or as it is where it repeats one contiguous step."""
-    return tensor if tensor is None or repeats_one_step(tensor) else tensor.contiguous()
+    """Returns the tensor contiguous, or one contiguous step of it seen T times where it repeats a step.
+
+    Of a step that lies otherwise that one alone is copied: a compiler may hold a convolution for contiguous that it
+    then computes channels-last.
+    """
+    if tensor is None or repeats_one_step(tensor):
+        return tensor
+    return tensor[0].contiguous().expand(tensor.shape) if repeats_a_step(tensor) else tensor.contiguous()
 
 
 def tokens_apart(*spikes: Tensor) -> list[Tensor]:

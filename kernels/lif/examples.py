@@ -37,6 +37,10 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     yield Example("transposed", (x.transpose(1, 2),), {})
     yield Example("strided", (normal(4, 6, 80, device=device, dtype=dtype)[..., ::2],), {"spikes": "packed"})
     yield Example("image repeated", (x[:1].expand(5, 6, 40),), {"residual": x[:1].expand(5, 6, 40)})
+    whole, turned = (5, 2, 40, 3), normal(5, 2, 3, 40, device=device, dtype=dtype, mean=0.4).movedim(-1, 2)
+    other = normal(1, 2, 40, 3, device=device, dtype=dtype).expand(whole)
+    yield Example("image repeated, channels last", (turned[:1].expand(whole),), {"residual": other})
+    yield Example("channels last beside an image repeated", (turned,), {"residual": other, "want_v": True})
     yield Example("counts", ((x * 9).round().to(torch.int32),), {"scale": row["scale"]})
     # On a grid of 1/8 many membranes meet the threshold exactly, and must fire.
     yield Example("ties", ((normal(8, 6, 40, device=device) * 8).round().div(8).to(dtype),), {"threshold": 0.5})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
-from neurokit.kernels.common.layout import like, one_step, repeats_one_step
+from neurokit.kernels.common.layout import like, one_step, repeats_one_step, steps_of
 from neurokit.kernels.common.neuron import MAX_STEPS, leak_arguments, reset_kind, surrogate_id
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif import reference
@@ -144,8 +144,8 @@ def _launch_backward(
     block = chosen["block"]
     grid = (per_step + block - 1) // block
     partial = x.new_zeros(grid if decay is not None else 1, dtype=torch.float32)
-    if residual is not None and not repeats_one_step(residual):
-        residual = like(residual, grad_y)
+    if residual is not None:
+        residual = steps_of(residual) if grad_y.is_contiguous() else like(residual, grad_y)
     added = None if residual is None else one_step(residual)
     leak, factor = leak_arguments(tau, decay is not None)
     launch(lif_backward_kernel)[(grid,)](

@@ -10,7 +10,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
-from neurokit.kernels.common.layout import like, one_step, repeats_one_step
+from neurokit.kernels.common.layout import like, one_step, repeats_one_step, steps_of
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -113,8 +113,8 @@ def _launch_forward(
     limit = words * 32 if padded else per_step
     if v0 is not None:
         v0 = like(v0, v) if v.numel() else (v0.contiguous() if x.is_contiguous() else like(v0, x[0]))
-    if residual is not None and not repeats_one_step(residual):
-        residual = like(residual, model) if not repeats_one_step(x) else residual.contiguous()
+    if residual is not None:  # a step that it repeats lies as those of the input
+        residual = steps_of(residual) if x.is_contiguous() or repeats_one_step(x) else like(residual, model)
     residual_step = 0 if residual is None or repeats_one_step(residual) else per_step
     added = None if residual is None else one_step(residual)
     leak, factor = leak_arguments(tau, decay is not None, steps_from_rest=steps if v0 is None else 0)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurokit.kernels.common.layout import is_time_major, repeats_one_step
+from neurokit.kernels.common.layout import is_time_major, repeats_a_step, repeats_one_step, steps_of
 from neurokit.kernels.common.neuron import empty_spikes
 
 
 def arrange(x: Tensor, scale: Tensor | None, bias: Tensor | None, form: str) -> Tensor:
     """Returns `x` as a tensor whose memory the kernels can walk, with a copy only where they cannot."""
-    if x.is_contiguous() or repeats_one_step(x):
+    if x.is_contiguous():
         return x
+    if repeats_a_step(x):
+        return steps_of(x)  # type: ignore[return-value]
     by_row = scale is not None or bias is not None or form == "packed"
     return x if not by_row and is_time_major(x) else x.contiguous()
 

@@ -18,6 +18,7 @@ from neurokit.kernels.common.fusion import (
     weights_of,
     whole_rows,
 )
+from neurokit.kernels.common.layout import repeats_a_step
 from neurokit.kernels.common.sums import Sums, sums
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
 from neurokit.program.fusions import (
@@ -52,7 +53,9 @@ class LinearLayer(ProductNeuron):
             if value is None:
                 return None
             like = value.reshape(steps, -1, *self.rest)
-            return (like if self.last else like.flatten(3).movedim(2, -1) if like.dim() > 3 else like).flatten(1, -2)
+            some = like[:1] if repeats_a_step(like) else like  # its rows may be a copy, which one step is enough for
+            rows = (some if self.last or some.dim() == 3 else some.flatten(3).movedim(2, -1)).flatten(1, -2)
+            return rows.expand(steps, *rows.shape[1:])
 
         found, _, current = spike_linear_lif(
             spikes,

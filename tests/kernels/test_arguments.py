@@ -64,6 +64,25 @@ def test_a_repeated_step_is_given_once(path, launched):
         assert [one.stride() for one in tensors if not is_dense(one) or 0 in one.stride()] == []
 
 
+@pytest.mark.parametrize("path", ["fused", "boxes"])
+def test_of_a_repeated_step_that_lies_otherwise_one_is_copied(path, launched):
+    """As of a convolution that a compiler holds for contiguous while channels are moved last for a kernel."""
+    picture = torch.randn(2, 16, 8, 8).movedim(1, -1)
+    x, flat = picture.expand(4, *picture.shape), torch.randn(16, 6).t().expand(4, 6, 16)
+    assert not picture.is_contiguous()
+    lif(x, residual=x, want_v=False)
+    weight, given = torch.ones(16, 3, 3, 32, dtype=torch.int8), {"form": "int8", "path": path}
+    spike_conv_lif(spikes(4, 2, 8, 8, 32), weight, residual=x, padding=1, **given)
+    spike_linear_lif(spikes(4, 6, 32), weight[:, 0, 0], residual=flat, **given)
+    for tensors, step in zip(launched, (picture, picture, flat[0]), strict=True):
+        assert all(is_dense(one) and 0 not in one.stride() for one in tensors)
+        numbers = [one for one in tensors if one.dtype == torch.float32 and one.numel() >= step.numel()]
+        found = [one for one in numbers if torch.equal(one.reshape(-1), step.reshape(-1))]
+        assert found
+        # The other numbers are the spikes of `lif`, which stand for what it is not given.
+        assert {one.data_ptr() for one in numbers} - {one.data_ptr() for one in found} <= {tensors[-1].data_ptr()}
+
+
 @pytest.mark.skipif(INTERPRET, reason="interpreted operators are opaque to tracing")
 def test_traced_slices_of_a_wider_tensor_are_made_dense(launched):
     wide = spikes(4, 2, 49, 96)
