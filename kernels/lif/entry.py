@@ -26,10 +26,13 @@ GRADIENTS: tuple[tuple[Any, ...], ...] = (
 
 
 def gradients(device: torch.device) -> Iterator[GradientCase]:
-    """Yields a case a surrogate, leak and reset over 1, 4 and 16 steps."""
+    """Yields a case a surrogate, leak and reset over 1, 4 and 16 steps, one over 5, and steps that are repeated."""
     for steps in (1, 4, 16):
         for settings in GRADIENTS:
             yield _case(steps, device, *settings)
+    yield _case(5, device, *GRADIENTS[1])
+    for once in (False, True):
+        yield _repeated_case(once, device)
 
 
 def _case(
@@ -60,6 +63,25 @@ def _case(
         return (*neuron(y, v0, rate, **kind, **settings), y)  # type: ignore[arg-type]
 
     return GradientCase(f"T={steps} {surrogate} tau={tau} v_reset={v_reset}", tuple(tensors), ours, oracle)
+
+
+def _repeated_case(once: bool, device: torch.device) -> GradientCase:
+    """Returns channels-last pictures, of one step seen five times or of five, beside a residual of one step."""
+    x, residual = normal(1 if once else 5, 2, 3, 24, device=device) + 0.3, normal(1, 2, 24, 3, device=device)
+
+    def both(x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (5, *residual.shape[1:])
+        return x.movedim(-1, 2).expand(shape), residual.expand(shape)
+
+    def ours(x: Tensor, residual: Tensor) -> Any:
+        x, residual = both(x, residual)
+        return lif(x, residual=residual, surrogate="atan", alpha=2.0)[:2]
+
+    def oracle(x: Tensor, residual: Tensor) -> Any:
+        y = sum(both(x, residual))
+        return neuron(y, torch.zeros_like(y[0]), 0.5, v_reset=0.0, decay_input=True, surrogate="atan", alpha=2.0)  # type: ignore[index, arg-type]
+
+    return GradientCase(f"channels last beside a residual seen five times, once={once}", (x, residual), ours, oracle)
 
 
 def cost(example: Example) -> Cost:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
-from neurokit.kernels.common.layout import like, one_step, repeats_one_step, steps_of
+from neurokit.kernels.common.layout import like, one_step, power_of_two, repeats_one_step, steps_of
 from neurokit.kernels.common.neuron import MAX_STEPS, leak_arguments, reset_kind, surrogate_id
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif import reference
@@ -139,7 +139,7 @@ def _launch_backward(
 
     steps, channels, per_step = x.shape[0], x.shape[-1] if x.dim() > 1 else 1, x[0].numel()
     # Registers hold two values a step and element: the more steps, the smaller the block.
-    default = {**DEFAULT, "block": max(128, DEFAULT["block"] * 4 // max(4, steps))}
+    default = {**DEFAULT, "block": max(128, DEFAULT["block"] * 4 // power_of_two(max(4, steps)))}
     chosen = config.lookup(NAME, (steps, x.dtype.itemsize), x.device, default)
     block = chosen["block"]
     grid = (per_step + block - 1) // block
