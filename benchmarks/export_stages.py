@@ -1,13 +1,14 @@
 """Export of several models, stage by stage, with this checkout and an older one in turn: CPU and wall seconds.
 
     git worktree add --detach ../before 05c94df
-    python benchmarks/export_stages.py ../before [--models NAME[:SIZE] ...] [--repeats 3] [--write]
+    python benchmarks/export_stages.py ../before [--models NAME[:SIZE] ...] [--repeats 3] [--runs FILE] [--write]
 
 Every run is a process of its own; the two checkouts take turns. `capture`, `lower` (to `onnx`) and `vectors` do what
 they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of energy_sets.py,
 `recording` one of 22 electrodes x 1000 samples that come and go with their axes swapped: of both `nir` (lowering and
 verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write the medians
-go to benchmarks/results/export_stages.json and the table of docs/export-speed.md.
+go to benchmarks/results/export_stages.json and the table of docs/export-speed.md. With --runs every run is a line of
+that file as soon as it is made, and one that is there is not made again: what was stopped goes on.
 """
 
 from __future__ import annotations
@@ -130,15 +131,31 @@ def once(tree: Path, name: str, size: int) -> dict[str, list[float]]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def measure(before: Path, models: list[str], repeats: int) -> dict[str, Any]:
+def kept(path: Path | None) -> dict[tuple[str, str, int], Any]:
+    """Returns the runs of a file: by model, checkout and number of the turn."""
+    if path is None or not path.is_file():
+        return {}
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {(line["model"], line["label"], line["turn"]): line["stages"] for line in lines}
+
+
+def measure(before: Path, models: list[str], repeats: int, path: Path | None = None) -> dict[str, Any]:
     """Returns medians of both checkouts, by model and stage: wall and CPU seconds."""
     found: dict[str, Any] = {}
+    made = kept(path)
     for model in models:
         name, _, size = model.partition(":")
         runs: dict[str, list[Any]] = {"before": [], "now": []}
-        for _ in range(repeats):
+        for turn in range(repeats):
             for label, tree in (("before", before), ("now", ROOT)):
-                runs[label].append(once(tree, name, int(size or 0)))
+                key = (model, label, turn)
+                if key not in made:
+                    made[key] = once(tree, name, int(size or 0))
+                    if path is not None:
+                        line = {"model": model, "label": label, "turn": turn, "stages": made[key]}
+                        with path.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(line) + "\n")
+                runs[label].append(made[key])
         found[model] = {
             stage: {
                 label: [statistics.median(run[stage][at] for run in each) for at in (0, 1)]
@@ -174,6 +191,7 @@ def main() -> None:
     parser.add_argument("before", nargs="?", type=Path, help="a checkout of the older commit")
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--runs", type=Path, help="a file that keeps every run, from which a stopped one goes on")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -183,7 +201,7 @@ def main() -> None:
         return
     if given.before is None:
         parser.error("the older checkout is missing")
-    found = measure(given.before, given.models, given.repeats)
+    found = measure(given.before, given.models, given.repeats, given.runs)
     made = table(found, given.repeats)
     print(made)
     if given.write:
