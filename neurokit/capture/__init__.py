@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from neurokit.capture.bare import Examples, spec_of
-from neurokit.capture.by_hand import hand_step
+from neurokit.capture.by_hand import NOT_ALIKE, hand_step
 from neurokit.capture.dry_runs import DryRuns
 from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.graphs import refuse_time_steps, sequences_in_graphs, together
@@ -314,7 +314,8 @@ def _traced(source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], 
     try:
         obstacles = [*(stepless or not_one_step(twin, spec, over_time))] if single else []
         hand = hand_step(twin, spec, batch, found) if obstacles and not found.problems else ""
-        if not twin.slots and isinstance(hand, str) and hand:  # it has no neurons of a library, and steps all the same
+        # It has no neurons of a library, and steps all the same; or there is more to say than that steps differ.
+        if isinstance(hand, str) and hand and (not twin.slots or hand != NOT_ALIKE):
             obstacles = [Unsupported("", type(twin.net).__name__, hand, "use the sequence form (target onnx)")]
         reasons = [*found.problems, *(obstacles if isinstance(hand, str) else [])]
         if reasons:

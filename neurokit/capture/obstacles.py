@@ -188,14 +188,14 @@ def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
 
 
 class LaterStepsError(UnsupportedError):
-    """A forward does otherwise from some step on than at the first ones.
+    """A forward does otherwise over more steps than over the first ones.
 
     Args:
         name: Of the model.
-        line: Where, as file and line.
+        why: Where, as file and line, and what.
     """
 
-    def __init__(self, name: str, line: str) -> None:
-        why = f"at {line} its forward does otherwise at later steps than at the first ones (it asks for their number)"
+    def __init__(self, name: str, why: str) -> None:
+        self.why = why
         reason = Unsupported("", name, why, "give a number of time steps")
         super().__init__(f"model {name!r} cannot have a dynamic T", [reason])

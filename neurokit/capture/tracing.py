@@ -234,9 +234,11 @@ def free_graph(job: Job) -> FreeGraph:
         )
         programs.append(_export(one, lines=True))
     for way in _WAYS:
-        joined, paths, counted = _joined(job, programs, **way)
+        joined, paths, (counted, lawless) = _joined(job, programs, **way)
         if joined is not None:
             break
+    if joined is None and lawless:
+        raise LaterStepsError(job.spec.name, f"{lawless}, by no law that is known for any T")
     if joined is None:
         raise loop_over_free_steps(job.twin, job.spec)
     try:
@@ -244,7 +246,8 @@ def free_graph(job: Job) -> FreeGraph:
     finally:
         set_time_steps(job.twin.net, LENGTHS[-1])
     if line:
-        raise LaterStepsError(job.spec.name, line)
+        why = "its forward does otherwise at later steps than at the first ones (it asks for their number)"
+        raise LaterStepsError(job.spec.name, f"at {line} {why}")
     program, order = programs[0]
     calls = _neuron_calls(job, order)
     for slot in job.twin.slots:  # in a scan a neuron is plain operations

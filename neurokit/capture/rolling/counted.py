@@ -8,7 +8,7 @@ is used in, at every step of both lengths. Whether it holds at later steps, too,
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ _WITH_TENSOR: dict[Any, Any] = {
 }
 _COMPARES = {name.Tensor for name in (aten.eq, aten.ne, aten.lt, aten.le, aten.gt, aten.ge)}
 _FILLS = (aten.full.default, aten.full_like.default)
+_ROW = 2  # which flattened argument of `select` is the number
 _WHOLE = -1  # the node itself, a constant
 _TYPES = (torch.float32, torch.float64, torch.int64)
 
@@ -82,24 +83,31 @@ class Unrolled:
         graph: The graph; it is changed.
         steps: T.
         constants: What placeholders of constants hold.
+        tables: Placeholders of parameters and buffers, of which a step may read the row of its number.
     """
 
     graph: Graph
     steps: int
     constants: Mapping[Node, Tensor]
+    tables: Collection[Node] = ()
 
 
-def count_steps(short: Unrolled, long: Unrolled) -> bool:
-    """Lets numbers that follow a law of t and T be read from sequences, in place; returns whether there were any.
+def count_steps(short: Unrolled, long: Unrolled) -> tuple[bool, str]:
+    """Lets numbers that follow a law of t and T be read from sequences, in place.
 
     Args:
         short: A graph of some steps.
         long: The same of more.
+
+    Returns:
+        Whether there were any; and of a number that differs with t or T and follows no law its line and values, or "".
     """
     places, others = _places(short), _places(long)
-    found = False
+    found, lawless = False, ""
     for key, group in places.items():
+        lawless = lawless or _lawless(group, others.get(key, []), short.steps, long.steps)
         for lanes in _lanes(group, others.get(key, []), short.steps, long.steps):
+            lawless = lawless or _without_law(lanes, short.steps, long.steps)
             found = _replaced(lanes, short, long) or found
     for unrolled in (short, long):
         unrolled.graph.eliminate_dead_code()
@@ -108,7 +116,27 @@ def count_steps(short: Unrolled, long: Unrolled) -> bool:
                 unrolled.graph.erase_node(node)
         for node in unrolled.graph.nodes:
             node.meta.pop(LINE, None)  # a line is a path on its user's disk
-    return found
+    return found, lawless
+
+
+def _lawless(short: Sequence[_Place], long: Sequence[_Place], few: int, many: int) -> str:
+    """Returns line and values of a number outside of the steps that differs with T and is not T and a difference."""
+    if len(short) != 1 or len(long) != 1:
+        return ""
+    (one,), (other,) = short, long
+    line = one.node.meta.get(LINE)
+    if not line or one.value == other.value or other.value - one.value == many - few:
+        return ""
+    return f"at {line} a number is {one.value:.6g} over {few} steps and {other.value:.6g} over {many}"
+
+
+def _without_law(lanes: _Lanes, few: int, many: int) -> str:
+    """Returns line and values of a number that differs from step to step by no law, or ""."""
+    line = lanes.short[0].node.meta.get(LINE) if lanes.short else None
+    if not line or _same(lanes) or _law(lanes, few, many) is not None:
+        return ""
+    values = ", ".join(f"{place.value:.6g}" for place in lanes.long)
+    return f"at {line} a number of the steps is {values}"
 
 
 def line_of(node: Node) -> tuple[Any, ...]:
@@ -146,9 +174,15 @@ def _places(unrolled: Unrolled) -> dict[Any, list[_Place]]:
         leaves, _ = tree_flatten(node.args)
         for at, leaf in enumerate(leaves):
             takes = node.target in _WITH_TENSOR or (node.target in _FILLS and at == _filling(node))
+            takes = takes or (at == _ROW and _reads_row(node, unrolled.tables))
             if takes and type(leaf) in (int, float):
                 found.setdefault((*line, at), []).append(_Place(node, at, leaf))
     return found
+
+
+def _reads_row(node: Node, tables: Collection[Node]) -> bool:
+    """Returns whether a node reads a row of a table by its number."""
+    return bool(node.target == aten.select.int and node.args[1] == 0 and node.args[0] in tables)
 
 
 def _filling(node: Node) -> int:
@@ -268,6 +302,8 @@ def _type(place: _Place) -> torch.dtype | None:
     value = place.node.meta.get("val")
     if not isinstance(value, Tensor):
         return None
+    if place.node.target == aten.select.int:
+        return torch.int64
     if place.at == _WHOLE or _WITH_TENSOR.get(place.node.target) not in _COMPARES:
         return value.dtype
     other = next((n.meta["val"] for n in place.node.all_input_nodes), None)
@@ -299,6 +335,9 @@ def _take(graph: Graph, place: _Place, one: Node) -> None:
         flat[place.at] = one
         node.args = tree_unflatten(flat, spec)
         node.target = _WITH_TENSOR[node.target]
+        return
+    if place.at != _WHOLE and node.target == aten.select.int:
+        node.target, node.args = aten.index.Tensor, (node.args[0], [one])
         return
     value = node.meta["val"]
     sizes: Any = node.args[0]

@@ -15,7 +15,7 @@ aten = torch.ops.aten
 _CLOSE = 1e-13  # of numbers that a loop has computed in another order, as `w = w * 0.9`: far below single precision
 _DENOMINATORS = range(1, 101)
 _FEWEST = 3  # steps that show a law
-Form = Literal["linear", "quotient", "reciprocal", "power"]
+Form = Literal["linear", "quotient", "reciprocal", "power", "ramp"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Law:
     """A number at step t of T: of `n = first + more * T + slope * t`, a whole number.
 
     Attributes:
-        form: `scale * n + shift`, `n / q`, `q / n` or `scale * base ** n`.
+        form: `scale * n + shift`, `n / q`, `q / n`, `scale * base ** n`, or `(scale * n + shift) * base ** n` ("ramp").
         first: As said.
         more: 0 or 1.
         slope: As said.
         q: Whole number.
         in_q: 0 or 1, how often T is added to q.
-        base: Of a power.
+        base: Of a power or ramp.
         scale: As said.
         shift: As said.
     """
@@ -88,10 +88,12 @@ class Law:
         elif self.form == "reciprocal":
             y = call(aten.mul.Tensor, call(aten.reciprocal.default, y), q)
         else:
+            power = call(aten.pow.Scalar, self.base, y) if self.form == "ramp" else None
             if self.form == "power":
                 y = call(aten.pow.Scalar, self.base, y)
             y = call(aten.mul.Tensor, y, self.scale) if self.scale != 1.0 else y
             y = call(aten.add.Tensor, y, self.shift) if self.shift else y
+            y = call(aten.mul.Tensor, y, power) if power is not None else y
         return y if dtype == torch.float64 else call(aten.to.dtype, y, dtype)
 
 
@@ -129,6 +131,7 @@ def _candidates(
         turned = [_line([1 / value for value in values], start) for values in (few, many)]
         yield from _quotients(turned[0], turned[1], short, long, "reciprocal")
         yield from _powers(few, many, short, long, start)
+    yield from _ramps(few, start)
 
 
 def _line(values: Sequence[int | float], start: int) -> tuple[float, float]:
@@ -165,6 +168,19 @@ def _powers(
             if offsets[0] - more * short == offsets[1] - more * long:  # type: ignore[operator]
                 yield Law("power", offsets[0] - more * short, more, slope, base=base)  # type: ignore[operator]
     yield Law("power", -slope * start, 0, slope, base=base, scale=few[0])
+
+
+def _ramps(values: Sequence[int | float], start: int) -> Iterator[Law]:
+    """Yields lines times powers, as the response of a synapse `t * exp(-t / tau)` is, by the first three numbers."""
+    a, b, c = values[:3]  # of n = 0, 1, 2 behind the start: a, (a + s) r and (a + 2 s) r ** 2
+    root = b * b - a * c
+    if root < 0 or (a == 0 and b == 0):
+        return
+    for base in (c / (2 * b),) if a == 0 else ((b + math.sqrt(root)) / a, (b - math.sqrt(root)) / a):
+        if base > 0 and base != 1 and math.isfinite(base):
+            slope = b / base - a
+            scale, shift = (factor * base**-start for factor in (slope, a - slope * start))
+            yield Law("ramp", 0, 0, 1, base=base, scale=scale, shift=shift)
 
 
 def _whole(value: float, close: float = 1e-11) -> int | None:

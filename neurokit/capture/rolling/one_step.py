@@ -39,14 +39,16 @@ class Carried:
     Attributes:
         loops: Every loop, with the places of its carried values.
         delays: Every sequence that comes a step later.
+        counts: Every sequence of the numbers of the steps, 0 to T - 1: one number more is carried for all of them.
     """
 
     loops: Mapping[Node, Sequence[int]]
     delays: Sequence[Delay]
+    counts: Sequence[Node] = ()
 
     def __bool__(self) -> bool:
         """Returns whether there is anything."""
-        return bool(self.delays) or any(self.loops.values())
+        return bool(self.delays) or bool(self.counts) or any(self.loops.values())
 
 
 class OneCall:
@@ -110,7 +112,21 @@ def carried_values(graph: Graph, given: Sequence[str]) -> Carried:
     places = {
         loop: tuple(at for at, first in enumerate(loop.args[0]) if str(first.target) not in given) for loop in loops
     }
-    return Carried(places, tuple(delay for node in graph.nodes if (delay := _delay(node)) is not None))
+    delays = tuple(delay for node in graph.nodes if (delay := _delay(node)) is not None)
+    counts = tuple(user for steps in _lengths(graph) for user in steps.users if user.target == aten.arange.default)
+    return Carried(places, delays, counts)
+
+
+def reads_length(graph: Graph) -> bool:
+    """Returns whether a graph over time computes with its number of steps, and not with their numbers alone."""
+    readers = (user for steps in _lengths(graph) for user in steps.users if user.target != aten.arange.default)
+    return any(steps in user.args for user in readers for steps in _lengths(graph))
+
+
+def _lengths(graph: Graph) -> list[Node]:
+    """Returns the nodes that are T: the size of an input's first axis."""
+    sizes = (node for node in graph.nodes if node.target == aten.sym_size.int and node.args[1] == 0)
+    return [node for node in sizes if node.args[0].op == "placeholder"]
 
 
 def _delay(node: Node) -> Delay | None:
@@ -155,6 +171,15 @@ def _open(graph: Graph, carried: Carried) -> list[str]:
             before = graph.call_function(aten.unsqueeze.default, (held, 0))
             outputs.append(graph.call_function(aten.select.int, (late.args[0], 0, -1)))
         delay.node.replace_all_uses_with(before)
+    if carried.counts:
+        held = state()  # of every sample the same: they begin together
+        with graph.inserting_before(carried.counts[0]):
+            outputs.append(graph.call_function(aten.add.Tensor, (held, 1)))
+            number = graph.call_function(
+                aten.unsqueeze.default, (graph.call_function(aten.select.int, (held, 0, 0)), 0)
+            )
+        for node in carried.counts:
+            node.replace_all_uses_with(number)
     end = next(node for node in graph.nodes if node.op == "output")
     made: Any = end.args[0]
     end.args = ((*made, *outputs),)

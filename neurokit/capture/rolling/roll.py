@@ -173,7 +173,11 @@ def unrolled(program: ExportedProgram, steps: int) -> Unrolled:
     """
     graph, paths = out_of_place(program.graph), program.graph_signature.inputs_to_lifted_tensor_constants
     nodes = (node for node in graph.nodes if node.op == "placeholder" and node.target in paths)
-    return Unrolled(graph, steps, {node: program.constants[paths[str(node.target)]] for node in nodes})
+    constants = {node: program.constants[paths[str(node.target)]] for node in nodes}
+    signature = program.graph_signature
+    held = {*signature.inputs_to_parameters, *signature.inputs_to_buffers}
+    tables = {node for node in graph.nodes if node.op == "placeholder" and node.target in held}
+    return Unrolled(graph, steps, constants, tables)
 
 
 def graph_over_time(

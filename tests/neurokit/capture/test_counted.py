@@ -29,6 +29,8 @@ LAWS = {
     "2 ** -(t + 1)": lambda t, n: 2.0 ** -(t + 1),
     "3 exp(-t / 7)": lambda t, n: 3 * math.exp(-t / 7),
     "1 / T": lambda t, n: 1 / n,
+    "t exp(-t / 3)": lambda t, n: t * math.exp(-t / 3),
+    "(2 t + 1) 0.8 ** t": lambda t, n: (2 * t + 1) * 0.8**t,
 }
 
 
@@ -133,7 +135,38 @@ class OfNeurons(Numbered):
         return total
 
 
+class OfTable(Numbered):
+    """A learnt row, and a learnt number, of every step; a synapse's response over the steps."""
+
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.rows, self.gains = nn.Parameter(torch.randn(30, 12)), nn.Parameter(torch.rand(30) + 0.5)
+
+    def forward(self, x):
+        v, found = torch.zeros(x.shape[1], 12, dtype=x.dtype), []
+        for t in range(x.shape[0]):
+            v = 0.9 * v + self.fc(x[t]) * (t * math.exp(-t / 4)) + self.rows[t]
+            z = (v > 0.5).to(x.dtype)
+            v = v - z * 0.5
+            found.append(self.out(z) * self.gains[t])
+        return torch.stack(found)
+
+
+class OfNormalised(Numbered):
+    """Divides by what was added up over the steps behind the loop, or weights by an even and an odd step."""
+
+    def forward(self, x):
+        total, whole = 0.0, 0.0
+        v = torch.zeros(x.shape[1], 12, dtype=x.dtype)
+        for t in range(x.shape[0]):
+            v = 0.9 * v + self.fc(x[t])
+            weight = 1.0 + t % 2 if self.kind == "odd" else 0.8**t
+            total, whole = total + self.out(v) * weight, whole + weight
+        return total if self.kind == "odd" else total / whole
+
+
 KINDS = {
+    "a table": lambda: boosted(OfTable("plain"), 3.0),
     "decays": lambda: boosted(Numbered("plain"), 3.0),
     "first spikes": lambda: boosted(FirstSpike("plain"), 5.0),
     "a tensor, from the second step on": lambda: boosted(TensorCounter("plain"), 3.0),
@@ -158,6 +191,76 @@ def test_a_loop_that_reads_its_step_over_any_number_of_steps(name):
         for found, expected in zip(onnx_outputs(over_any, x), wanted, strict=True):
             assert expected.std() > 0, "a silent network shows nothing"
             np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+class Halved(Numbered):
+    """Every step reads its number, and none how many there are."""
+
+    def forward(self, x):
+        v, found = torch.zeros(x.shape[1], 12, dtype=x.dtype), []
+        for t in range(x.shape[0]):
+            v = 0.9 * v + self.fc(x[t]) * 0.9**t
+            z = (v > 0.5).to(x.dtype)
+            v = v - z * 0.5 / (t + 1)
+            found.append(self.out(z))
+        return torch.stack(found)
+
+
+@pytest.mark.parametrize(
+    ("make", "gain", "sums"),
+    [(Halved, 3.0, False), (OfTable, 3.0, False), pytest.param(OfNeurons, 9.0, True, marks=pytest.mark.slow)],
+)
+def test_a_step_counts_itself_where_a_loop_reads_its_number(make, gain, sums):
+    def build():
+        seeded()
+        return boosted(make("plain"), gain)
+
+    stepped = nk.capture(spec_of_module(build(), "net", (10,), 6)).retrace(form="step")
+    assert [state.dtype for state in stepped.states].count("int64") == 1
+    module = stepped.program.module()
+    for steps in (3, 24):
+        x = torch.rand(steps, 4, 10, generator=torch.Generator().manual_seed(7))
+        held, made = stepped.initial_states(4), []
+        with torch.no_grad():
+            for x_t in x:
+                y, *held = module(x_t, *held)
+                made.append(y)
+        (wanted,) = eager(Network("net", build, (10,), 6), x)
+        assert wanted.std() > 0
+        found = sum(made) if sums else torch.stack(made)
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_that_reads_how_many_there_are_has_no_step_form():
+    captured = nk.capture(spec_of_module(boosted(Numbered("plain"), 3.0), "net", (10,), 6))
+    with pytest.raises(UnsupportedError, match="depends on how many steps there are"):
+        captured.retrace(form="step")
+
+
+@pytest.mark.parametrize("form", [{"time_steps": "dynamic"}, {"form": "step"}])
+@pytest.mark.parametrize(
+    ("kind", "said"), [("even", "3.3616 over 5 steps and 3.95142"), ("odd", "1, 2, 1, 2, 1, 2, 1")]
+)
+def test_numbers_without_a_law_are_refused_with_their_line(kind, said, form):
+    captured = nk.capture(spec_of_module(OfNormalised(kind), "net", (10,), 6))
+    with pytest.raises(UnsupportedError, match=rf"test_counted\.py:\d+ a number .*{said}"):
+        captured.retrace(**form)
+
+
+class Softest(Numbered):
+    """A softmax of the largest value over time."""
+
+    def forward(self, x):
+        v, found = torch.zeros(x.shape[1], 12, dtype=x.dtype), []
+        for t in range(x.shape[0]):
+            v = 0.9 * v + self.fc(x[t])
+            found.append(self.out(v))
+        return torch.stack(found).amax(0).softmax(-1)
+
+
+def test_what_makes_an_output_of_all_steps_is_named():
+    with pytest.raises(UnsupportedError, match="made by softmax, is none of one per step"):
+        nk.capture(spec_of_module(Softest("plain"), "net", (10,), 6)).retrace(form="step")
 
 
 @pytest.mark.parametrize("kind", ["phase", pytest.param("ramp", marks=pytest.mark.slow), "branch"])
