@@ -116,9 +116,8 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
 
 def _unlike_steps(name: str, end: Node) -> str:
     """Returns what is said of an output that is no word for its steps."""
-    return (
-        f"output {name!r}, made by {_made_by(end)}, is none of one per step, mean, sum, last and largest of the steps"
-    )
+    what = f"output {name!r}, made by {_made_by(end)}, is"
+    return f"{what} neither one per step nor the mean, sum, last or maximum of the steps"
 
 
 def _made_by(node: Node) -> str:

@@ -259,7 +259,7 @@ class Softest(Numbered):
 
 
 def test_what_makes_an_output_of_all_steps_is_named():
-    with pytest.raises(UnsupportedError, match="made by softmax, is none of one per step"):
+    with pytest.raises(UnsupportedError, match="made by softmax, is neither one per step"):
         nk.capture(spec_of_module(Softest("plain"), "net", (10,), 6)).retrace(form="step")
 
 
