@@ -144,8 +144,9 @@ def _forward(
         return outputs
     if path in ("auto", "kernel") and not boxes.obstacle(spikes, weight, stride, padding, form):
         key = boxes.key_of(spikes, weight, stride, outputs[0])
-        # In 16 bits the vendor may be faster, where it may be taken. Without, windows go by boxes, which took 0.38 to
-        # 0.96 of the time by pointers at 18 of the 20 shapes where both were measured (an H200; of 48 channels not).
+        # In 16 bits the vendor may be faster, where it may be taken. Without, windows go by boxes, which took 0.49 to
+        # 0.95 of the time by pointers at 19 of the 21 shapes where both were measured; of 48 channels they took more
+        # (an H200, benchmarks/results/float16-rows-h200.md).
         alone = path == "kernel" and weight.shape[1] > 1 and weight.shape[3] >= 64
         ours = weight.dtype == torch.int8 or boxes.folds(weight, stride, padding)
         path = boxes.preferred(key, spikes.device, "boxes" if ours or alone else path)
