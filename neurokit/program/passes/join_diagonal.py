@@ -13,9 +13,9 @@ from neurokit.program.passes.base import Pass
 from neurokit.program.passes.join import alike, join_nodes
 from neurokit.program.passes.join_parts import whole_groups
 
-# Rows up to which n launches take longer than the zeros of n blocks: three products of 384 to 384 channels of 784 rows
-# and their neurons took 15.6 us of a float16 Meta-SpikeFormer at batch 1, of which 7.4 were the launches themselves
-# (profile of an H200, benchmarks/gpu.py); of 25,088 rows the products alone take as much.
+# Rows up to which fewer launches are worth the zeros of n blocks: three products of 384 to 384 channels of 784 rows and
+# their neurons took 15.6 us of a float16 Meta-SpikeFormer at batch 1, and 8.6 joined (profiles of an H200,
+# benchmarks/gpu.py); of 25,088 rows the zeros alone would take 45 (reckoned at 990 TOP/s).
 _ROWS = 4096
 
 
