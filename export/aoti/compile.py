@@ -92,15 +92,8 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
     on_gpu = any(isinstance(x, Tensor) and x.device.type != "cpu" for x in args)
     options = {**_CONFIG, **(_ON_GPU if on_gpu else _ON_CPU), **settings, "aot_inductor.metadata": dict(said)}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), arrays_declared_where_used(), ExitStack() as gpu_alone:
+        with torch.no_grad(), warnings.catch_warnings(), mended(on_gpu):
             warnings.simplefilter("ignore")
-            if on_gpu:
-                gpu_alone.enter_context(_scratch_of_the_grid())
-                gpu_alone.enter_context(examples_of_descriptors())
-                gpu_alone.enter_context(overlapping_launches())
-                gpu_alone.enter_context(stubs())
-                gpu_alone.enter_context(inputs_computed_once())
-                gpu_alone.enter_context(_without_vectors())
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
         raise UnsupportedError(f"AOTInductor does not compile the program: {_cause(error)}", []) from error
@@ -108,6 +101,24 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
         if str(file).endswith(".so"):
             need_shared_runtime(Path(str(file)))
     return files
+
+
+@contextmanager
+def mended(on_gpu: bool) -> Iterator[None]:
+    """Context in which PyTorch's compiler has the parts of ours that a program for a CPU, or for a GPU, needs."""
+    with ExitStack() as stack:
+        stack.enter_context(arrays_declared_where_used())
+        if on_gpu:
+            for part in (
+                _scratch_of_the_grid,
+                examples_of_descriptors,
+                overlapping_launches,
+                stubs,
+                inputs_computed_once,
+                _without_vectors,
+            ):
+                stack.enter_context(part())
+        yield
 
 
 def _cause(error: Exception) -> str:

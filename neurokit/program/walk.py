@@ -157,7 +157,7 @@ class PlainWalker(Walker):
         """Runs the program on its inputs; what nothing reads any more is let go."""
         given, known = iter(self.graph.process_inputs(*inputs)), dict[Node, Any]()
         result: Any = None
-        constants = vars(self.module)["kept"].constants if "kept" in vars(self.module) else {}
+        constants = (vars(self.module).get("kept") or Kept()).constants
         for node, done in last_reads(self.module):
             self.node, kind = node, node.op
             if kind == "placeholder":

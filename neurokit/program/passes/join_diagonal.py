@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from torch.fx import GraphModule, Node
@@ -29,8 +30,7 @@ def _key(module: GraphModule, node: Node) -> Any:
     if kind is None or not is_op(part, {aten.narrow.default}) or part.args[1] != 1:
         return None
     batch, channels, *size = hints(part)
-    rows = batch * functools.reduce(int.__mul__, size, 1)
-    return (part.args[0], channels, kind) if rows <= _ROWS else None
+    return (part.args[0], channels, kind) if batch * math.prod(size) <= _ROWS else None
 
 
 def _rewrite(module: GraphModule, device: str) -> None:

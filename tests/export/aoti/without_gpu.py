@@ -19,12 +19,7 @@ from torch._guards import detect_fake_mode
 
 from neurokit.export.aoti import build, settings
 from neurokit.export.aoti import compile as compiling
-from neurokit.export.aoti.declared import arrays_declared_where_used
-from neurokit.export.aoti.described import examples_of_descriptors
-from neurokit.export.aoti.gluon_kernels import stubs
 from neurokit.export.aoti.mutations import found_once
-from neurokit.export.aoti.overlap import overlapping_launches
-from neurokit.export.aoti.realized import inputs_computed_once
 from neurokit.target import LowerOptions
 
 _OPS = ("depthwise", "gate_lif", "lif", "pool_lif", "sdsa_lif", "spike_conv_lif", "spike_linear_lif")
@@ -105,6 +100,7 @@ def _pretended() -> Iterator[None]:
     }
     zeros = lambda x: np.zeros(tuple(x.shape), float if x.dtype.is_floating_point else int).tolist()  # noqa: E731
     with ExitStack() as stack:
+        stack.enter_context(_asked_anew())
         put = lambda *given, **more: stack.enter_context(mock.patch.object(*given, **more))  # noqa: E731
         for name, answer in answers.items():
             put(torch.cuda, name, return_value=answer)
@@ -120,6 +116,21 @@ def _pretended() -> Iterator[None]:
             put(passes, "lazy_init", return_value=None)
         put(compiling, "_moved", _moved)
         yield
+
+
+@contextmanager
+def _asked_anew() -> Iterator[None]:
+    """Has PyTorch ask for Triton again, here and afterwards: it remembers what it found without a GPU, or with one."""
+    from torch.utils import _triton
+
+    memories = [known.cache_clear for known in vars(_triton).values() if hasattr(known, "cache_clear")]
+    for forget in memories:
+        forget()
+    try:
+        yield
+    finally:
+        for forget in memories:
+            forget()
 
 
 @contextmanager
@@ -159,14 +170,7 @@ def generated(captured: Any, numerics: str, **extra: Any) -> Generated:
         program = build.traced(build.read_whole(body), part, "cuda")
         args, kwargs = program.example_inputs
         try:
-            with (
-                arrays_declared_where_used(),
-                examples_of_descriptors(),
-                overlapping_launches(),
-                stubs(),
-                inputs_computed_once(),
-                compiling._without_vectors(),
-            ):
+            with compiling.mended(on_gpu=True):
                 aot_compile(
                     program.module(check_guards=False),
                     args,
