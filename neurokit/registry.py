@@ -71,6 +71,10 @@ class Registry(Generic[T]):
             fix=f"did you mean {' or '.join(near)}?" if near else self._listing(),
         )
 
+    def registered(self, name: str) -> T | None:
+        """Returns the item called `name` if something in this process has registered it so far; imports nothing."""
+        return self._items.get(name)
+
     def _listing(self) -> str:
         return f"list them with: {self.command}" if self.command else ""
 

@@ -346,13 +346,14 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
 
     from neurokit.capture.drawing import completed
     from neurokit.capture.reference import example_inputs
-    from neurokit.data.sets import SampleFiles
-    from neurokit.soundness import undeclared_pixels
 
     spec, steps = captured.spec, captured.time_steps
     if steps == "dynamic":
         raise InputError("the captured model has a dynamic T", expected="a number of time steps", fix="--time-steps 4")
     if isinstance(inputs, str | Path):
+        from neurokit.data.sets import SampleFiles
+        from neurokit.soundness import undeclared_pixels
+
         files = SampleFiles.find(inputs, replace(spec, inputs=tuple(given_ports(spec.inputs))), steps)
 
         def read(start: int, stop: int) -> Iterator[Named]:

@@ -6,6 +6,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurokit.hw_sim.chips.limits import Limits
 from neurokit.hw_sim.graph.projection import Projection
@@ -132,16 +133,12 @@ def _pixel_lists(axes: tuple[tuple[int, ...], ...], channels: int) -> tuple[tupl
     taps = taps + 1
     stride, kinds = channels, 1
     for axis in axes:
-        seen = _taps_of(*axis)
-        known = {part: number for number, part in enumerate(dict.fromkeys(part for _, part in seen))}
-        place = np.array([start for start, _ in seen], np.int64)
-        size = np.array([len(part) for _, part in seen], np.int64)
-        kind = np.array([known[part] for _, part in seen], np.int64)
+        place, size, kind, different = _taps_of(*axis)
         first = (place[:, None] * stride + first[None]).reshape(-1)
         last = ((size[:, None] - 1) * stride + last[None]).reshape(-1)
         taps = (size[:, None] * taps[None]).reshape(-1)
         crop = (kind[:, None] * kinds + crop[None]).reshape(-1)
-        kinds *= len(known)
+        kinds *= different
         stride *= axis[-1]
     base = first // _AXON_OFFSET * _AXON_OFFSET
     reach = int((base + last).max(initial=0)) + channels
@@ -154,16 +151,23 @@ def _pixel_lists(axes: tuple[tuple[int, ...], ...], channels: int) -> tuple[tupl
 @lru_cache(maxsize=65536)
 def _taps_of(
     kernel: int, stride: int, padding: int, dilation: int, inputs: int, outputs: int, span: int
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Returns (first target in the block, part of the kernel) of every input position of one axis that is read.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    """Returns what every input position of one axis that is read sees of the kernel.
 
     A block inside the layer sees whole windows; the middle of the layer stands for it.
+
+    Returns:
+        First target in the block, taps, and the number of the set of taps, each `[positions]`; how many sets there are.
     """
     start = (outputs - span) // 2  # at the edge, padding would cut windows short and understate the need
-    seen: dict[int, list[tuple[int, int]]] = {}
-    for out in range(span):
-        for tap in range(kernel):
-            place = (start + out) * stride - padding + tap * dilation
-            if 0 <= place < inputs:
-                seen.setdefault(place, []).append((out, tap))
-    return [(min(found)[0], tuple(sorted(tap for _, tap in found))) for _, found in sorted(seen.items())]
+    taps = np.arange(kernel)
+    places = (start + np.arange(span))[:, None] * stride - padding + taps[None] * dilation  # [span, kernel]
+    read, at = np.unique(places, return_inverse=True)
+    sees = np.zeros((len(read), kernel), bool)
+    sees[at.reshape(-1), np.tile(taps, span)] = True
+    first = np.full(len(read), span, np.int64)
+    np.minimum.at(first, at.reshape(-1), np.repeat(np.arange(span), kernel))
+    inside = (read >= 0) & (read < inputs)
+    known: dict[bytes, int] = {}
+    kind = [known.setdefault(row.tobytes(), len(known)) for row in sees[inside]]
+    return first[inside], sees[inside].sum(axis=1), np.array(kind, np.int64), len(known)

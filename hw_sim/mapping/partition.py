@@ -228,10 +228,13 @@ def best_cut(shape: Sequence[int], fits: Callable[[int, int], bool]) -> tuple[in
     row = row_of(shape)
     best: tuple[int, int, int] | None = None
     for size in _place_sizes(places, row):
+        ranges = len(_place_edges(places, row, size))
+        if best is not None and ranges > best[0]:
+            continue  # more blocks even if all channels fit
         # By bisection: a need grows with the channels, so the largest that fits is found in a few steps.
         most = _largest(channels, partial(_flipped, fits, size))
         if most:
-            count = -(-channels // most) * len(_place_edges(places, row, size))
+            count = -(-channels // most) * ranges
             if best is None or (count, -most) < (best[0], -best[1]):
                 best = (count, most, size)
     return None if best is None else (best[1], best[2])

@@ -84,8 +84,9 @@ def anneal(positions: Positions, flow: NDArray[np.float64], seed: int = 0, sweep
     if tiles < 3 or tiles > MOST_TILES_ANNEALED or not both.any():
         return positions
     rng = np.random.default_rng(seed)
-    now = positions.copy()
-    cost = best_cost = hop_cost(now, both)
+    apart = np.abs(positions[:, None] - positions[None]).sum(axis=2)
+    now = np.arange(tiles)  # at which of the positions each tile is
+    cost = best_cost = hop_cost(positions, both)
     best = now.copy()
     moves = sweeps * tiles
     # At the start a swap that adds a third of a tile's mean cost is taken one time in e; at the end a thousandth of it.
@@ -94,14 +95,14 @@ def anneal(positions: Positions, flow: NDArray[np.float64], seed: int = 0, sweep
     for a, b, luck in zip(
         rng.integers(tiles, size=moves), rng.integers(tiles, size=moves), rng.random(moves), strict=True
     ):
-        change = _swap_gain(now, both, int(a), int(b))
+        change = _swap_gain(apart, now, both, int(a), int(b))
         if change < 0 or luck < math.exp(-change / max(heat, 1e-300)):
             now[[a, b]] = now[[b, a]]
             cost += change
             if cost < best_cost:
                 best_cost, best = cost, now.copy()
         heat *= cooling
-    return best
+    return positions[best]
 
 
 def hop_cost(positions: Positions, flow: NDArray[np.float64]) -> float:
@@ -110,11 +111,20 @@ def hop_cost(positions: Positions, flow: NDArray[np.float64]) -> float:
     return float((distance * flow).sum() / 2)
 
 
-def _swap_gain(positions: Positions, both: NDArray[np.float64], a: int, b: int) -> float:
+def _swap_gain(
+    apart: NDArray[np.int64], now: NDArray[np.int64], both: NDArray[np.float64], a: int, b: int
+) -> float:
+    """Returns what a swap of two tiles adds to the cost.
+
+    Args:
+        apart: Hops between positions, `[tiles, tiles]`.
+        now: Position of every tile.
+        both: Packets between tiles in both directions, `[tiles, tiles]`.
+        a: One tile.
+        b: The other.
+    """
     if a == b:
         return 0.0
-    to_a = np.abs(positions - positions[a]).sum(axis=1)
-    to_b = np.abs(positions - positions[b]).sum(axis=1)
-    gain = (both[a] - both[b]) * (to_b - to_a)
+    gain = (both[a] - both[b]) * (apart[now[b]] - apart[now[a]])[now]
     gain[[a, b]] = 0.0  # the distance between the two does not change
     return float(gain.sum())

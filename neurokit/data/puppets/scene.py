@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
 _OVER = 2  # supersampling of the shadow's edge
 _TURNS = 36.0  # degrees to either side
@@ -46,6 +45,8 @@ def pose(outlines: list[np.ndarray], rng: np.random.Generator, odd: bool) -> lis
 
 def rasterise(outlines: list[np.ndarray], shadows: list[bool], size: int) -> np.ndarray:
     """Fills outlines one over the other; returns the share of shadow of each pixel `[N, size, size]`, 0 to 1."""
+    from PIL import Image, ImageDraw  # listings of models import this module
+
     side = size * _OVER
     filled = np.empty((len(outlines[0]), size, size), np.float32)
     scaled = [(outline * side).reshape(len(outline), -1).round(1) for outline in outlines]
@@ -78,6 +79,8 @@ def light(shadow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     The lamp's cone is bright in the middle and falls off towards an edge that may be within the picture; the shadow's
     edge is as soft as the lamp is wide; the wall has a tone and the camera its noise.
     """
+    from PIL import Image, ImageFilter
+
     count, size = len(shadow), shadow.shape[1]
     soft = rng.uniform(0.2, 1.7, count) * size / 64
     blurred = np.empty_like(shadow)
