@@ -75,6 +75,11 @@ def size_of(value: Any) -> Any:
     return value.abs() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
+def shape_of(value: Any) -> torch.Size:
+    """Returns the shape of a magnitude or a constant; `size_of` would compute the numbers of a constant for it."""
+    return (value.size if isinstance(value, Magnitude) else value).shape
+
+
 def _absolute(value: Any) -> Any:
     """As `size_of`, for an operation that computes with its numbers as well."""
     return abs(value) if isinstance(value, int | float) and not isinstance(value, bool) else size_of(value)
@@ -380,9 +385,9 @@ def _estimate(made: Any) -> Any:
 
 def _fan_in(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
     """Roundings of one output of a convolution: its products, their sum and the bias."""
-    weight = size_of(args[1])
+    shape = shape_of(args[1])
     transposed = "transpose" in names_of(target)[1] or (names_of(target)[1] == "convolution" and args[6])
-    return math.prod(weight.shape[2:]) * int(weight.shape[0 if transposed else 1]) + 2
+    return math.prod(shape[2:]) * int(shape[0 if transposed else 1]) + 2
 
 
 def _depth(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
@@ -393,21 +398,21 @@ def _depth(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
         sizes = {
             letter: int(n)
             for term, part in zip(letters[0].split(","), args[1], strict=True)
-            for letter, n in zip(term, size_of(part).shape, strict=False)
+            for letter, n in zip(term, shape_of(part), strict=False)
         }
         return len(args[1]) * (math.prod(n for letter, n in sizes.items() if letter not in letters[2]) + 1)
-    return int(size_of(args[1] if name == "addmm" else args[0]).shape[-1]) + (3 if name == "addmm" else 2)
+    return int(shape_of(args[1] if name == "addmm" else args[0])[-1]) + (3 if name == "addmm" else 2)
 
 
 def _reduced(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
     """Roundings of a sum or mean: of every term that one result is made of."""
-    return int(size_of(args[0]).numel() // max(1, size.numel())) + 1
+    return int(shape_of(args[0]).numel() // max(1, size.numel())) + 1
 
 
 def _window(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
     """Roundings of an average over windows: no window is larger than the whole picture."""
     axes = int(names_of(target)[1][-2])
-    return math.prod(size_of(args[0]).shape[-axes:]) + 1
+    return math.prod(shape_of(args[0])[-axes:]) + 1
 
 
 def _decaying(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -138,21 +138,22 @@ def _taps_met(name: str, args: tuple[Any, ...]) -> Tensor:
     if _transposed(name, args):  # every number of the input meets every tap
         return _features(x, -axes - 1)
     stride, padding, dilation = (_each(args, at, axes, default) for at, default in ((3, 1), (4, 0), (5, 1)))
-    present = (x != 0).reshape(-1, *x.shape[-axes - 1 :]).any(0)
-    channels = len(present)
-    if present.all():  # of all channels the same
-        present = present[:1]
     margins = []
     for axis in reversed(range(axes)):
         whole = dilation[axis] * (weight.shape[2 + axis] - 1)
         ends = {"same": (whole // 2, whole - whole // 2), "valid": (0, 0)}.get(str(padding[axis]))
         margins += list(ends or (int(padding[axis]),) * 2)
-    present = F.pad(present, margins)
-    if all(step == 1 for step in stride):  # what every tap meets, where there is such a place
-        wide = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-        common = present[(slice(None), *(slice(w, n - w) for w, n in zip(wide, present.shape[1:], strict=True)))]
-        if common.numel() and bool(common.reshape(len(present), -1).any(1).all()):
-            return torch.ones((), dtype=torch.bool).expand(channels, math.prod(weight.shape[2:]))
+    every = torch.ones((), dtype=torch.bool).expand(x.shape[-axes - 1], math.prod(weight.shape[2:]))
+    samples, single = x.reshape(-1, *x.shape[-axes - 1 :]), all(step == 1 for step in stride)
+    if single and len(samples) > 1 and _meets_all(_padded(samples[0] != 0, margins), weight, dilation):
+        return every  # mostly one sample is enough
+    present = (samples != 0).any(0)
+    channels = len(present)
+    if present.all():  # of all channels the same
+        present = present[:1]
+    present = _padded(present, margins)
+    if single and _meets_all(present, weight, dilation):
+        return every
     met = []
     for tap in itertools.product(*(range(k) for k in weight.shape[2:])):
         starts = [d * k for d, k in zip(dilation, tap, strict=True)]
@@ -160,6 +161,17 @@ def _taps_met(name: str, args: tuple[Any, ...]) -> Tensor:
         reach = tuple(slice(s, s + n, by) for s, n, by in zip(starts, last, stride, strict=True))
         met.append(present[(slice(None), *reach)].reshape(len(present), -1).any(1))
     return torch.stack(met, 1).expand(channels, -1)
+
+
+def _padded(present: Tensor, margins: list[int]) -> Tensor:
+    return F.pad(present, margins) if any(margins) else present
+
+
+def _meets_all(present: Tensor, weight: Tensor, dilation: list[Any]) -> bool:
+    """Whether every channel `[C, ...]`, padded, holds a number where all taps of a convolution by single steps pass."""
+    wide = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    common = present[(slice(None), *(slice(w, n - w) for w, n in zip(wide, present.shape[1:], strict=True)))]
+    return bool(common.numel()) and bool(common.reshape(len(present), -1).any(1).all())
 
 
 def _channels_of_zeros(name: str, args: tuple[Any, ...]) -> Tensor:

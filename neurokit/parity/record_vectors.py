@@ -162,14 +162,14 @@ def make_layer(
         return step_layer(path, entries, magnitudes, seed)
     neuron = neurons[path]
     parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
-    spikes = np.concatenate([entry.spikes.numpy() for entry in entries]).astype(np.uint8)
-    x = np.concatenate([entry.current.numpy() for entry in entries])
+    spikes = _in_a_row([entry.spikes.numpy() for entry in entries]).astype(np.uint8)
+    x = _in_a_row([entry.current.numpy() for entry in entries])
     error = [m.error().expand(e.current.shape).numpy() for m, e in zip(magnitudes, entries, strict=True)]
     v0 = entries[0].v0.expand(entries[0].current.shape[1:]).numpy()
     restarts = _restarts(entries)
     charged = replay(neuron.op, parameters, x, spikes, v0, restarts)[0]
     at = _sample(charged.size, seed)
-    bound = membrane_bound(neuron.op, parameters, x, charged, np.concatenate(error))
+    bound = membrane_bound(neuron.op, parameters, x, charged, _in_a_row(error))
     near = min(NEAR * bound, float(np.finfo(charged.dtype).max))  # a bound may be none
     return LayerVector(
         neuron.path,
@@ -186,6 +186,11 @@ def make_layer(
         restarts,
         rounded=min(magnitude.roundings for magnitude in magnitudes),
     )
+
+
+def _in_a_row(calls: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns calls one after the other along T; of one call no copy is made."""
+    return calls[0] if len(calls) == 1 else np.concatenate(calls)
 
 
 def _initial(v0: np.ndarray) -> float | np.ndarray:

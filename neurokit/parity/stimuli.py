@@ -133,19 +133,26 @@ def positions(shape: tuple[int, ...], seed: int) -> np.ndarray:
     if size <= 4 * KEPT:
         return np.arange(size)
     rng = np.random.Generator(np.random.PCG64(seed))
-    columns = [[rng.integers(n, size=KEPT) for n in shape]]
-    for place in range(2, len(shape)):
-        column = [rng.integers(n, size=shape[place]) for n in shape]
-        column[place] = np.arange(shape[place])
-        columns.append(column)
-    places = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    parts = [rng.integers(size, size=KEPT)]
+    for axis in range(2, len(shape)):
+        parts.append(_moved(rng.integers(size, size=shape[axis]), shape, axis, np.arange(shape[axis])))
+    flat = np.concatenate(parts)
     axis = pair_axis(shape)
     if axis is not None:
-        other = [*places]
-        other[axis] = (places[axis] + shape[axis] // 2) % shape[axis]
-        places = [np.concatenate(both) for both in zip(places, other, strict=True)]
-    flat = np.sort(np.ravel_multi_index(tuple(places), shape))
+        half = shape[axis] // 2
+        flat = np.concatenate((flat, _moved(flat, shape, axis, (_index(flat, shape, axis) + half) % shape[axis])))
+    flat.sort()
     return flat[np.concatenate(([True], flat[1:] != flat[:-1]))]  # np.unique hashes, which takes longer
+
+
+def _index(flat: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """Returns the index along an axis of flat indices."""
+    return flat // math.prod(shape[axis + 1 :]) % shape[axis]
+
+
+def _moved(flat: np.ndarray, shape: tuple[int, ...], axis: int, index: np.ndarray) -> np.ndarray:
+    """Returns flat indices with another index along an axis."""
+    return flat + (index - _index(flat, shape, axis)) * math.prod(shape[axis + 1 :])
 
 
 def samples(steps: int, decisions: int, work: int = 0) -> int:
