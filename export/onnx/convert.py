@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
@@ -19,7 +20,7 @@ from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.plain_ops import translations as plain_translations
 from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
 from neurokit.export.onnx.products import split_products
-from neurokit.export.onnx.ready import known_values, one_registry, ready
+from neurokit.export.onnx.ready import as_it_is, known_values, one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.garbage import put_off
 from neurokit.neurons.parameters import ARGUMENTS
@@ -93,12 +94,13 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         **translations(attention),
     }
     program = ready(captured.program, set(table), opset)
+    taken = as_it_is(program) if program is not captured.program else nullcontext()
     if program is not captured.program:
         table[torch.ops.aten.batch_norm.default] = batch_norm
         table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values():
+        with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), taken:
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,

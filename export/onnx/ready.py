@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from neurokit.export.onnx.pooling import is_written_here
+from neurokit.export.onnx.table import read_table
 
 
 def ready(program: Any, written: Collection[Any], opset: int) -> Any:
@@ -35,7 +36,6 @@ def ready(program: Any, written: Collection[Any], opset: int) -> Any:
             return program
     made = copy.copy(program)
     made._graph_module = copy.deepcopy(program.graph_module)  # the exporter writes into what it did not trace
-    made.run_decompositions = lambda *_: made
     return made
 
 
@@ -116,11 +116,29 @@ def _types(value: Any) -> list[Any]:
     return [getattr(leaf, "dtype", type(leaf)) for leaf in torch.utils._pytree.tree_leaves(value)]
 
 
+@contextmanager
+def as_it_is(program: Any) -> Iterator[None]:
+    """Lets torch's exporter take a program that is ready without the table by which it would decompose it.
+
+    Args:
+        program: What `ready` returned, another program than it was given.
+    """
+    from torch.onnx._internal.exporter import _fx_passes
+
+    kind: Any = _fx_passes
+    before = kind.decompose_with_registry
+    kind.decompose_with_registry = lambda asked, registry: asked if asked is program else before(asked, registry)
+    try:
+        yield
+    finally:
+        kind.decompose_with_registry = before
+
+
 _TABLES: dict[int, Any] = {}
 
 
 def _table(opset: int, read: Callable[[int], Any]) -> Any:
     """Returns what has a translation at an opset; nobody may add to it."""
     if opset not in _TABLES:
-        _TABLES[opset] = read(opset)
+        _TABLES[opset] = read_table(opset, read)
     return _TABLES[opset]

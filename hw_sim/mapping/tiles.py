@@ -111,9 +111,7 @@ def hop_cost(positions: Positions, flow: NDArray[np.float64]) -> float:
     return float((distance * flow).sum() / 2)
 
 
-def _swap_gain(
-    apart: NDArray[np.int64], now: NDArray[np.int64], both: NDArray[np.float64], a: int, b: int
-) -> float:
+def _swap_gain(apart: NDArray[np.int64], now: NDArray[np.int64], both: NDArray[np.float64], a: int, b: int) -> float:
     """Returns what a swap of two tiles adds to the cost.
 
     Args:

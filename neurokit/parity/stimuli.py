@@ -133,10 +133,9 @@ def positions(shape: tuple[int, ...], seed: int) -> np.ndarray:
     if size <= 4 * KEPT:
         return np.arange(size)
     rng = np.random.Generator(np.random.PCG64(seed))
-    parts = [rng.integers(size, size=KEPT)]
-    for axis in range(2, len(shape)):
-        parts.append(_moved(rng.integers(size, size=shape[axis]), shape, axis, np.arange(shape[axis])))
-    flat = np.concatenate(parts)
+    drawn = rng.integers(size, size=KEPT)
+    of_axes = (_moved(rng.integers(size, size=n), shape, 2 + at, np.arange(n)) for at, n in enumerate(shape[2:]))
+    flat = np.concatenate((drawn, *of_axes))
     axis = pair_axis(shape)
     if axis is not None:
         half = shape[axis] // 2
