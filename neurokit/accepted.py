@@ -43,13 +43,14 @@ def with_free_batch(make: Callable[..., Any], batch: Any) -> Any:
         return make(batch=batch)
 
 
-def as_captured(model: Any, check: Callable[[ModelSpec], None], batch: Any = None) -> Any:
+def as_captured(model: Any, check: Callable[[ModelSpec], None], batch: Any = None, *, exact: bool = False) -> Any:
     """Returns a captured model or an exact form as it is, and captures a spec, or what `neurokit.load` takes.
 
     Args:
         model: What the caller of a public function gave.
         check: Refuses a spec that the work after the capture cannot take, before the capture's time is spent.
         batch: The batch size that a model is captured with where its batch cannot be free.
+        exact: Whether its exact form is made of it, in which branches are merged: it is traced with merged ones then.
 
     Raises:
         InputError: If it is none of these.
@@ -59,8 +60,9 @@ def as_captured(model: Any, check: Callable[[ModelSpec], None], batch: Any = Non
         from neurokit.capture import capture
 
         check(model)
+        merge = exact or model.exact_bits is not None
         with stage("capture"):
-            return with_free_batch(lambda **size: capture(model, compare=True, **size), batch)
+            return with_free_batch(lambda **size: capture(model, merge=merge, compare=True, **size), batch)
     if hasattr(model, "whole_spec") or hasattr(model, "source"):  # `Captured` and `Exact` come with torch
         return model
     raise InputError(

@@ -130,7 +130,8 @@ def export(
         extra |= {} if fine_tune is None else {"fine_tune": labelled_of(fine_tune, spec)}
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
-            captured = with_free_batch(lambda **b: pipeline.capture(spec, time_steps=steps, **b), size)
+            merge = numerics is Numerics.exact or spec.exact_bits is not None  # the exact form has merged branches
+            captured = with_free_batch(lambda **b: pipeline.capture(spec, time_steps=steps, merge=merge, **b), size)
         made = _planned(captured, target, numerics.value, extra) if dry_run else None
         if made is None:
             with progress(f"lower to {target} and verify {out}"):

@@ -85,7 +85,7 @@ def lower(
     check_request(target, LowerOptions(asked, batch or "dynamic", flat, extra))
     if verified:  # what cannot be verified here is said before there is a folder
         need_runtime(chosen)
-    source = as_captured(model, lambda spec: check_ports(spec, target), batch)
+    source = as_captured(model, lambda spec: check_ports(spec, target), batch, exact=asked == "exact")
     meant = source_of(source).spec.exact_bits
     if meant is not None:  # the transform `exact`
         numerics, bits = "exact", meant

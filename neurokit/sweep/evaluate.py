@@ -54,7 +54,7 @@ def _evaluate(trial: Mapping[str, Any], finished: Sequence[float]) -> Result:
     spec = _spec(trial)
     files = SampleFiles.find(trial["data"], spec, spec.time_steps) if trial["data"] else None
     figures: dict[str, float] = {}
-    captured = pipeline.capture(spec)
+    captured = pipeline.capture(spec, merge=bool(trial["bits"]))  # the exact form has merged branches
     lowered: Any = captured  # or its exact form
     if trial["bits"]:
         from neurokit.exact import refuse

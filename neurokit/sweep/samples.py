@@ -73,7 +73,7 @@ class Job:
 
             spec = rate_coded(spec, self.rate_steps).spec
         steps = self.rate_steps or self.time_steps or spec.time_steps or 1
-        captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None)
+        captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None, merge=self.exact)
         return pipeline.exact(captured).captured if self.exact else captured
 
 

@@ -114,7 +114,7 @@ def test_export_calls_each_stage_once_with_the_options(house, capsys):
         "m.py:f",
         {"input_shape": (3, 8, 8), "time_steps": 8, "weights": Path("w.pt"), "preprocess": None},
     )
-    assert house["capture"] == {"time_steps": 8}
+    assert house["capture"] == {"time_steps": 8, "merge": True}  # the exact form has merged branches
     assert house["lower"] == (
         "captured",
         "fake",
@@ -138,7 +138,7 @@ def test_export_calls_each_stage_once_with_the_options(house, capsys):
 def test_export_defaults(house):
     assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--time-steps", "dynamic"]) == 0
     assert house["load"] == ("m", dict.fromkeys(("input_shape", "time_steps", "weights", "preprocess")))
-    assert house["capture"] == {"time_steps": "dynamic"}
+    assert house["capture"] == {"time_steps": "dynamic", "merge": False}
     assert house["lower"][2] == {
         "numerics": "float",
         "batch": "dynamic",

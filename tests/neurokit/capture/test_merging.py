@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
+import neurokit as nk
 from neurokit.capture import asking, capture, double_precision
 from neurokit.capture.eager import Run
+from neurokit.cli import main
 from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -33,6 +37,9 @@ def merge(module: nn.Module, factor: float = 1.0) -> nn.Module:
         merged.a.bias.copy_(module.a.bias + module.b.bias)
     merged.b = None
     return merged.eval()
+
+
+tracing = importlib.import_module("neurokit.capture")  # the package's attribute of that name is a function
 
 
 def spec(how) -> ModelSpec:
@@ -69,3 +76,28 @@ def test_what_parts_in_float32_is_decided_in_float64(monkeypatch, always):
     else:
         made = capture(spec(merge), compare=True).fidelity
         assert any(one.precision == "float64" for one in made.comparisons)
+
+
+@pytest.mark.parametrize("by_command", [False, True])
+def test_the_exact_form_is_made_of_one_trace_with_merged_branches(tmp_path, monkeypatch, by_command):
+    traced = []
+    real = tracing._trace_anew
+
+    def counted(source, *rest):
+        traced.append(source.merged)
+        return real(source, *rest)
+
+    monkeypatch.setattr(tracing, "_trace_anew", counted)
+    if by_command:
+        monkeypatch.setattr("neurokit.loading.load", lambda *_, **__: spec(merge))
+        assert main(["export", "branches", "--numerics", "exact", "--out", str(tmp_path / "a")]) == 0
+        found = nk.Artifact.load(tmp_path / "a")
+    else:
+        found = nk.lower(spec(merge), "onnx", tmp_path / "a", numerics="exact")
+    assert traced
+    assert set(traced) == {"merged"}
+    assert found.manifest.reparameterisation.state == "merged"
+    kept = nk.lower(nk.capture(spec(merge)), "onnx", tmp_path / "b", numerics="exact")
+    assert "kept" in traced
+    assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
+    assert kept.manifest.target_info["proof"] == found.manifest.target_info["proof"]
