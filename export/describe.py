@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.dims import BATCH, Dim, Size, as_size, names_in, substitute, text_of
+from neurokit.dims import BATCH, TIME, Dim, Size, as_size, names_in, substitute, text_of
+from neurokit.export.most_steps import most_steps
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured, StateInfo
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 
 def describe(captured: Captured) -> dict[str, Any]:
     """Returns what a manifest says of a captured model's graphs, ports, states and neurons."""
+    ends = most_steps(captured)
     return {
         "time_steps": captured.time_steps,
         "graphs": [describe_graph(part, file_of(part, captured)) for part in captured.graphs],
         "reset_policy": _reset_policy(captured),
         "neurons": [{"path": n.path, "kind": n.kind, "op": n.op, "parameters": n.parameters} for n in captured.neurons],
-        "target_info": {"time_input": captured.spec.time_input, "time_output": captured.time_output},
+        "target_info": {
+            "time_input": captured.spec.time_input,
+            "time_output": captured.time_output,
+            **({} if ends is None else {"most_steps": ends}),
+        },
     }
 
 
@@ -53,6 +59,8 @@ def describe_graph(captured: Captured, file: str = "") -> dict[str, Any]:
     dims = captured.dims
     named = names_in(as_size(size) for shape in shapes for size in shape)
     free = {name: dims.get(name, Dim(name)) for name in named}
+    if TIME in free and (most := most_steps(captured)) is not None:
+        free[TIME] = replace(free[TIME], max=most)
     return {
         "name": captured.graph,
         "file": file,

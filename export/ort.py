@@ -16,7 +16,7 @@ from neurokit.errors import ArtifactError, InputError, MissingRuntimeError, Neur
 from neurokit.export.onnx.agree import hold_against_graph, of_session
 from neurokit.export.onnx.endless import EndlessError, may_loop
 from neurokit.export.onnx.watched import Watched, run_bound
-from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.export.sequence import StepLimit, initial_states, reduce_steps
 from neurokit.feeds import (
     Feeds,
     Outputs,
@@ -193,6 +193,7 @@ class OnnxRunner:
         self._passed_on: Outputs = {}  # by "GRAPH.OUTPUT"
         self._sources = {port.source for graph in self._graphs.values() for port in graph.inputs if _source(port)}
         self._batch = 0
+        self._limit = StepLimit(self.manifest.target_info)
         self._begun: np.ndarray | None = None  # which texts of a language model have had a token
 
     @property
@@ -266,6 +267,7 @@ class OnnxRunner:
             raise InputError(f"reset for {batch!r} streams", expected="a whole number >= 1")
         self._batch = batch
         self._begun = None
+        self._limit.made = 0
         self._passed_on = {}
         for name, graph in self._graphs.items():
             values = initial_states(graph.states, batch, graph.dims, self._folder)
@@ -303,11 +305,12 @@ class OnnxRunner:
 
     def mark(self) -> Any:
         """Returns where the stream is, for `rewind`: no value is copied, as every call makes new ones."""
-        return {name: dict(values) for name, values in self._states.items()}, self._begun, dict(self._passed_on)
+        states = {name: dict(values) for name, values in self._states.items()}
+        return states, self._begun, dict(self._passed_on), self._limit.made
 
     def rewind(self, to: Any) -> None:
         """Goes back to where the stream was at `mark`."""
-        states, self._begun, passed_on = to
+        states, self._begun, passed_on, self._limit.made = to
         self._states = {name: dict(values) for name, values in states.items()}
         self._passed_on = dict(passed_on)
 
@@ -400,9 +403,11 @@ class OnnxRunner:
                 fix="runner.reset(batch=...)",
             )
         check_growth(info.states, sizes, info.dims)
+        self._limit.refuse()
         begun = self._begun_after(feeds, batch)
         outputs, after = self._call_kept(info, feeds)
         self._begun = begun
+        self._limit.made += 1
         self._keep({state.name: value for state, value in zip(info.states, after, strict=True)})
         return outputs
 

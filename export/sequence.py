@@ -16,6 +16,34 @@ from neurokit.plain import check_regular
 _MOST_NUMBERS = 2**32  # of one state, as of one input of a capture
 
 
+class StepLimit:
+    """Counts the steps of a stream whose model has rows of a table for so many (`neurokit.export.most_steps`).
+
+    Args:
+        info: The manifest's `target_info`.
+
+    Attributes:
+        made: Steps since the last reset.
+    """
+
+    def __init__(self, info: Mapping[str, Any]) -> None:
+        self._most: int | None = info.get("most_steps")
+        self.made = 0
+
+    def refuse(self) -> None:
+        """Refuses one step more than there are rows for.
+
+        Raises:
+            InputError: If the stream has made all of them.
+        """
+        if self._most is not None and self.made >= self._most:
+            raise InputError(
+                f"the model reads a table by the number of the step, and has rows for {self._most} steps",
+                expected=f"at most {self._most} steps after a reset",
+                fix="reset before a new sequence",
+            )
+
+
 def initial_states(
     states: Any, batch: int, dims: Mapping[str, Any] | None = None, folder: Path | None = None
 ) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
-from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.export.sequence import StepLimit, initial_states, reduce_steps
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.feeds import Feeds, Outputs, call_by_name, repeated
 from neurokit.native import need_noted
@@ -92,6 +92,7 @@ class TensorrtRunner:
         self._inputs = [port.name for port in self.manifest.inputs]
         self._outputs = [port.name for port in self.manifest.outputs]
         self._states: dict[str, Any] = {}
+        self._limit = StepLimit(self.manifest.target_info)
 
     @property
     def streaming(self) -> bool:
@@ -127,6 +128,7 @@ class TensorrtRunner:
         if not self.streaming:
             raise InputError("this engine keeps no state between calls", fix="export it with --option form=step")
         feeds = initial_states(self.manifest.states, batch, folder=self._folder)
+        self._limit.made = 0
         self._states = {name: torch.from_numpy(value).cuda() for name, value in feeds.items()}
 
     def step(self, given: Feeds | np.ndarray) -> Any:
@@ -136,8 +138,10 @@ class TensorrtRunner:
     def _step(self, feeds: Feeds) -> Outputs:
         if not self._states and self.manifest.states:
             self.reset(int(next(iter(feeds.values())).shape[0]))
+        self._limit.refuse()
         found = self._execute({**feeds, **self._states}, keep={s.output for s in self.manifest.states})
         self._states = {state.input: found[state.output] for state in self.manifest.states}
+        self._limit.made += 1
         return self._only_outputs(found)
 
     def _only_outputs(self, found: dict[str, Any]) -> Outputs:

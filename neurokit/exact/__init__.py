@@ -21,7 +21,7 @@ from neurokit.exact import limits
 from neurokit.exact import plan as planning
 from neurokit.exact.against import against_float, erased
 from neurokit.exact.bounds import LIMIT
-from neurokit.exact.by_step import in_a_row, single_step
+from neurokit.exact.by_step import in_a_row, reads_by_number, single_step
 from neurokit.exact.calibration import Given, batch_of, calibration_of, shape_of
 from neurokit.exact.finetune import Training, train
 from neurokit.exact.fold import fold
@@ -291,6 +291,8 @@ def build(captured: Captured, numbers: Plan) -> Captured:
     if numbers.by_step and captured.form == "sequence":
         return _in_a_row(captured, numbers)
     steps = captured.time_steps if isinstance(captured.time_steps, int) and captured.form == "sequence" else None
+    if captured.form == "step" and reads_by_number(captured):
+        raise _other_layers(captured)
     folded = _folded(captured, steps)
     same = len(folded.linears) == len(numbers.linears) and len(folded.scales) == len(numbers.scales)
     if not same or len(folded.parameters) != len(captured.calls):

@@ -21,7 +21,7 @@ from neurokit.capture.types import StateInfo
 from neurokit.errors import UnsupportedError
 from neurokit.exact.rewrite import traced_as
 from neurokit.program.nodes import aten
-from neurokit.program.ops import is_named
+from neurokit.program.ops import LOOK_UPS, is_named
 from neurokit.program.passes import TRACED, apply
 from neurokit.program.walk import without_guards
 
@@ -31,7 +31,8 @@ _PICKS = frozenset({"select", "slice", "unbind", "split", "split_with_sizes", "c
 def single_step(captured: Captured) -> Captured | None:
     """Returns the step form of a model whose forward carries a value from step to step in a variable, else None.
 
-    None as well where a neuron of the sequence is plain operations in the step: the sequence then shows more.
+    None as well where a neuron of the sequence is plain operations in the step, and where a step reads a table by its
+    number: the sequence then shows more, of the table a row a step.
     """
     if not isinstance(captured.known_steps, int):
         return None
@@ -41,7 +42,20 @@ def single_step(captured: Captured) -> Captured | None:
         step, whole = (captured.retrace(form=form, time_steps=captured.known_steps) for form in ("step", "sequence"))
     except UnsupportedError:
         return None
+    if reads_by_number(step):
+        return None
     return step if carried(step) and set(step.calls) == set(whole.calls) else None
+
+
+def reads_by_number(captured: Captured) -> bool:
+    """Whether a step keeps a whole number, as that of the step, and takes elements from places."""
+    whole = any(state.dtype.startswith("int") for state in carried(captured))
+    return whole and any(map(_looks_up, captured.program.graph.nodes))
+
+
+def _looks_up(node: Node) -> bool:
+    """Returns whether a node takes elements from places that another tensor holds."""
+    return is_named(node, LOOK_UPS)
 
 
 def carried(captured: Captured) -> tuple[StateInfo, ...]:

@@ -25,7 +25,7 @@ from neurokit.parity.calls import call_faults
 from neurokit.parity.covering import OWN, TOLERANCE, judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
 from neurokit.parity.free_run import judge_free_run, membrane_faults
-from neurokit.parity.longer import judge_longer
+from neurokit.parity.longer import judge_longer, reaches
 from neurokit.parity.neuron_run import judge_neurons
 from neurokit.parity.own_rounding import said
 from neurokit.parity.probing import RunnerProbe, open_probe
@@ -98,7 +98,8 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     blind = judge_blind(probe, vectors) if vectors.blind else BlindRuns()
     if probe.can_force():
         faults += judge_neurons(probe, vectors.layers)
-    if artifact.manifest.time_steps == "dynamic" and probe.can_force():
+    longer = reaches(artifact.manifest.target_info, _steps(vectors))
+    if artifact.manifest.time_steps == "dynamic" and probe.can_force() and longer:
         faults += judge_longer(probe, vectors, keeps_more=vectors.hidden > 0)
     worst, text, batches = 0.0, TextFindings(), Batches()
     if vectors.calls:
@@ -132,6 +133,11 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
             blind.samples,
         ),
     )
+
+
+def _steps(vectors: Vectors) -> int:
+    """Returns T of the test vectors, where they are a sequence."""
+    return max(len(value) for value in vectors.feeds.values())
 
 
 def _tolerance(vectors: Vectors) -> float:

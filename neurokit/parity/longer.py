@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,21 @@ from neurokit.parity.forcing import in_bounds
 from neurokit.parity.free_run import own_spikes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from neurokit.parity.vectors import Vectors
     from neurokit.target import Probe
+
+
+def reaches(info: Mapping[str, Any], steps: int) -> bool:
+    """Whether a form with a free T takes twice as many steps; one that reads a table by them may have no more rows.
+
+    Args:
+        info: What the target says of the artifact, `target_info`.
+        steps: T of the test vectors.
+    """
+    most = info.get("most_steps")
+    return most is None or 2 * steps <= most
 
 
 def judge_longer(probe: Probe, vectors: Vectors, keeps_more: bool = False) -> list[str]:

@@ -32,6 +32,7 @@ def vectors_for(
     """
     # torch comes with these: verifying does without
     from neurokit.parity.kept_vectors import sequence_of, vectors_of
+    from neurokit.parity.longer import reaches
     from neurokit.parity.record_blind import with_blind
     from neurokit.parity.record_longer import with_longer
     from neurokit.parity.record_vectors import make_vectors
@@ -42,7 +43,9 @@ def vectors_for(
     else:
         feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
         made = make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
-    made = with_longer(captured, made) if entries.get("time_steps") == "dynamic" else made
+    steps = max(map(len, made.feeds.values()))
+    if entries.get("time_steps") == "dynamic" and reaches(entries.get("target_info", {}), steps):
+        made = with_longer(captured, made)
     return with_blind(sequence_of(captured), made, entries)
 
 

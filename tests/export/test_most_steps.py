@@ -1,0 +1,112 @@
+"""A table that is read by the number of the step ends: more steps than rows are refused, by every runtime alike."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import neuron
+from torch import nn
+
+import neurokit as nk
+from neurokit.errors import InputError, UnsupportedError
+from neurokit.export.most_steps import most_steps
+
+ROWS = 9
+
+
+class Table(nn.Module):
+    """A learnt row a step, beside a membrane by hand or a neuron of a library."""
+
+    def __init__(self, how="row", by_hand=True, rows=ROWS):
+        super().__init__()
+        self.how, self.by_hand = how, by_hand
+        self.fc, self.lif = nn.Linear(6, 5), neuron.LIFNode()
+        self.table = nn.Parameter(torch.linspace(0.1, 1.5, rows * 5).reshape(rows, 5))
+        self.rows = nn.Embedding(rows, 5)
+
+    def forward(self, x):  # [T, B, 6]
+        v, found = torch.zeros(x.shape[1], 5), []
+        for t in range(x.shape[0]):
+            current = self.fc(x[t]) + self.of(t)
+            if self.by_hand:
+                v = v * 0.5 + current
+                spikes = (v > 1).float()
+                v = v - spikes
+            else:
+                spikes = self.lif(current)
+            found.append(spikes)
+        return torch.stack(found)
+
+    def of(self, t):
+        if self.how == "row":
+            return self.table[t]
+        if self.how == "next":
+            return self.table[t + 1]
+        return self.rows(torch.tensor(t)) if self.how == "embedding" else self.table[0]
+
+
+def spec_of(steps=3, **how):
+    torch.manual_seed(0)
+    module = Table(**how).eval()
+    return module, nk.ModelSpec("table", lambda: module, (nk.TensorSpec("x", (6,)),), time_steps=steps)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize(("how", "most"), [("row", ROWS), ("next", ROWS - 1), ("embedding", ROWS), ("none", None)])
+def test_the_steps_are_those_for_which_the_module_has_rows(how, most, by_hand):
+    module, spec = spec_of(how=how, by_hand=by_hand)
+    assert most_steps(nk.capture(spec, time_steps="dynamic")) == most
+    assert most_steps(nk.capture(spec).retrace(form="step")) == most
+    assert most_steps(nk.capture(spec)) is None  # T is a number
+    if most is not None:
+        module(torch.zeros(most, 1, 6))
+        with pytest.raises(IndexError):
+            module(torch.zeros(most + 1, 1, 6))
+
+
+def targets():
+    lacks = importlib.util.find_spec("openvino") is None
+    without = pytest.mark.skipif(lacks, reason="no OpenVINO")
+    return ["onnx-scan", "onnx-step", *(pytest.param(name, marks=without) for name in ("openvino", "openvino-step"))]
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("target", targets())
+def test_more_steps_than_rows_are_refused_in_a_line_and_not_computed(target, by_hand, tmp_path):
+    module, spec = spec_of(steps=4, by_hand=by_hand)
+    free = nk.capture(spec, time_steps="dynamic")
+    artifact = nk.lower(free, target, tmp_path / "a")
+    assert artifact.manifest.parity["verdict"] == "exact"
+    assert artifact.manifest.target_info["most_steps"] == ROWS
+    x = np.random.default_rng(0).random((ROWS + 1, 2, 6), np.float32)
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(x[:-1])).numpy()
+    with nk.open(artifact) as runner:
+        for _ in range(2):  # a call starts anew
+            module.lif.reset()
+            np.testing.assert_array_equal(runner(x[:-1]), wanted)
+            with pytest.raises(InputError, match=rf"\b{ROWS}\b"):
+                runner(x)
+        if runner.streaming:
+            runner.reset(2)
+            for given in x[:-1]:
+                runner.step(given)
+            with pytest.raises(InputError, match="at most 9 steps after a reset"):
+                runner.step(x[-1])
+            runner.reset(2)
+            runner.step(x[0])
+
+
+def test_a_table_with_a_row_for_every_step_of_the_specification_has_no_step_form(tmp_path):
+    _, spec = spec_of(steps=4, rows=4, by_hand=False)
+    with pytest.raises(UnsupportedError, match="on its own number"):
+        nk.lower(spec, "onnx-step", tmp_path / "a")
+
+
+def test_exact_numerics_take_the_rows_of_a_number_of_steps(tmp_path):
+    artifact = nk.lower(spec_of(steps=4)[1], "onnx", tmp_path / "a", numerics="exact")
+    assert artifact.manifest.parity["verdict"] == "exact"
+    for by_hand in (False, True):
+        with pytest.raises(UnsupportedError, match="no exact form that runs step by step"):
+            nk.lower(spec_of(steps=4, by_hand=by_hand)[1], "onnx-step", tmp_path / "b", numerics="exact")
