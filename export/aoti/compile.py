@@ -52,9 +52,10 @@ def exported(
         free: Of each input the axes whose size is free.
         device: "cpu" or "cuda": kernels choose their form by it, so it comes before the decompositions.
     """
+    from neurokit.capture.asked_once import asked_once
     from neurokit.neurons.ops import decompositions
 
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), asked_once():
         warnings.simplefilter("ignore")
         shapes = (tuple(dict(axes) for axes in free),)
         program = torch.export.export(module, tuple(examples), dynamic_shapes=shapes, strict=False)

@@ -83,6 +83,8 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
     """Runs torch's exporter with neurons as placeholder nodes."""
     import torch
 
+    from neurokit.capture.asked_once import asked_once
+
     table = {
         torch.ops.neurokit.if_.default: _translation("if_"),
         torch.ops.neurokit.lif.default: _translation("lif"),
@@ -100,7 +102,7 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), taken:
+        with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), asked_once(), taken:
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,

@@ -179,7 +179,7 @@ def _is_plain_pointwise(conv: ir.Node) -> bool:
 def strip_metadata(model: ir.Model) -> None:
     """Drops the exporter's notes (they hold stack traces with paths of this machine); keeps module paths."""
     for graph in (model.graph, *model.functions.values()):
-        for node in graph:
+        for node in graph.all_nodes():  # the body of a Scan has notes as well
             kept = {k: v for k, v in node.metadata_props.items() if k.startswith("neurokit.")}
             node.metadata_props.clear()
             node.metadata_props.update(kept)

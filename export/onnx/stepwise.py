@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from neurokit.export.onnx.functions import OPSET
+from neurokit.export.onnx.ready import as_it_is, known_values, one_registry, ready
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,10 +46,13 @@ def _body(node: Node) -> ir.Graph:
     import onnxscript.optimizer
     import torch
 
+    from neurokit.capture.asked_once import asked_once
     from neurokit.capture.stepping import step_program
 
-    program = step_program(node)
-    with warnings.catch_warnings(), torch.no_grad():
+    traced = step_program(node)
+    program = ready(traced, (), OPSET)
+    taken = as_it_is(program) if program is not traced else nullcontext()
+    with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), asked_once(), taken:
         warnings.simplefilter("ignore")
         exported = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False)
         assert exported is not None

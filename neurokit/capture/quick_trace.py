@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from neurokit.capture.asked_once import asked_once
 from neurokit.capture.quick_shapes import quick_shapes
 from neurokit.capture.quick_sums import quick_sums
 from neurokit.capture.unannotated import unannotated
@@ -17,5 +18,5 @@ def quick_trace(lines: bool = False) -> Iterator[None]:
     Args:
         lines: Whether each node keeps, for its stack trace, the one line of the user's code that called it.
     """
-    with unannotated(lines), quick_shapes(), quick_sums():
+    with asked_once(), unannotated(lines), quick_shapes(), quick_sums():
         yield

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
+from neurokit.capture.asked_once import asked_once
 from neurokit.capture.masked_parts import MaskedParts
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
@@ -107,7 +108,7 @@ def step_program(node: Node) -> ExportedProgram:
         sizes = value.meta["val"].shape[lead:]
         dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(sizes) if not isinstance(size, int)})
     try:
-        with torch.no_grad(), MaskedParts():
+        with torch.no_grad(), MaskedParts(), asked_once():
             program = torch.export.export(
                 _OneStep(step), tuple(given), dynamic_shapes=(dims[0], tuple(dims[1:])), strict=False
             )

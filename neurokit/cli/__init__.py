@@ -49,8 +49,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
 _RUN_FILES = ("verify", "run", "score")
 
 
-def build_app() -> typer.Typer:
-    """Returns the application with every command of `COMMANDS`."""
+def build_app(commands: Sequence[tuple[str, str]] = COMMANDS) -> typer.Typer:
+    """Returns the application with these commands: name, and where its function is."""
     settings = {"help_option_names": ["-h", "--help"]}
     app = typer.Typer(
         name="neurokit",
@@ -60,10 +60,15 @@ def build_app() -> typer.Typer:
         context_settings=settings,
     )
     app.callback()(_root)
-    for name, place in COMMANDS:
+    for name, place in commands:
         module, _, function = place.partition(":")
         app.command(name)(_telling_ctrl_c(getattr(importlib.import_module(module), function)))
     return app
+
+
+def _asked_for(given: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Returns the command that is named first, alone: to read the options of all takes a fifth of a second more."""
+    return [entry for entry in COMMANDS if list(given[:1]) == [entry[0]]] or COMMANDS
 
 
 def _telling_ctrl_c(command: Callable[..., None]) -> Callable[..., None]:
@@ -107,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stuck.watch()
     try:
         with _common.quiet_logs(debug), stages.heard(_common.say):
-            return int(build_app()(given or ["--help"], standalone_mode=False, prog_name="neurokit") or 0)
+            app = build_app(_asked_for(given))
+            return int(app(given or ["--help"], standalone_mode=False, prog_name="neurokit") or 0)
     except Exception as error:  # the outermost frame: everything else was more specific
         if debug and not _common.is_usage_error(error):
             traceback.print_exception(error)

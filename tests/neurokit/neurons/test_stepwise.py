@@ -129,6 +129,7 @@ def test_it_is_written_in_every_form(case, form, tmp_path):
     net, equations, _x, captured = case
     artifact = pipeline.lower(captured, form, tmp_path / form)
     assert artifact.manifest.parity["passed"]
+    assert b"stepping.py" not in artifact.file("model.onnx").read_bytes(), "a path of this machine"
     longer = torch.rand(T + 3, 3, 4, generator=torch.Generator().manual_seed(4)) * 2.0
     with pipeline.open(artifact) as runner:
         np.testing.assert_allclose(runner(longer.numpy()), expected(net, equations, longer)[1], rtol=1e-4, atol=1e-5)
