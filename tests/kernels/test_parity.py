@@ -24,18 +24,18 @@ def name_of(dtype):
 def parts_of(name, dtype):
     """Yields which examples of a kernel a case runs, as (k, n), and whether it is heavy under the interpreter.
 
-    There the three types share the examples, so that each runs in one of them, and every third of those that run in
-    float16 alone; all of them in all types are heavy.
+    There the three types share half of the examples, so that each of these runs in one of them, and every sixth of
+    those that run in float16 alone; all of them in all types are heavy.
     """
     if not INTERPRET:
         yield (0, 1), False
         return
     if name in FLOAT16_IS_ENOUGH:
         if dtype == torch.float16:
-            yield (0, 3), False
+            yield (0, 6), False
         yield (0, 1), True
         return
-    yield (checks.DTYPES.index(dtype), len(checks.DTYPES)), False
+    yield (checks.DTYPES.index(dtype), 2 * len(checks.DTYPES)), False
     yield (0, 1), True
 
 
