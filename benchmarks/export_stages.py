@@ -5,11 +5,11 @@
 
 Every run is a process of its own, which exports the model once, and a model of the small ones once more: what a process
 does once is in the first figures and not in the second. The two checkouts take turns. Python's bytecode of both is made
-before, and garbage that one stage left is not searched for in the next. `capture`, `lower` (to `onnx`) and `vectors` do what
-they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of energy_sets.py,
-`recording` one of 22 electrodes x 1000 samples that come and go with their axes swapped: of both `nir` (lowering and
-verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write the medians
-go to benchmarks/results/export_stages.json and the table of docs/export-speed.md. With --runs every run is a line of
+before, and garbage that one stage left is not searched for in the next. `capture`, `lower` (to `onnx`) and `vectors`
+do what they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of
+energy_sets.py, `recording` one of 22 electrodes x 1000 samples that come and go with their axes swapped: of both `nir`
+(lowering and verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write
+the medians go to benchmarks/results/export_stages.json and the table of docs/export-speed.md. With --runs every run is a line of
 that file as soon as it is made, and one that is there is not made again: what was stopped goes on.
 """
 
@@ -191,9 +191,10 @@ def measure(before: Path, models: list[str], repeats: int, path: Path | None = N
 def table(found: dict[str, Any], repeats: int) -> str:
     """Returns the medians as Markdown."""
     lines = [
-        f"Medians of {repeats} run(s) each, in turn, on a shared machine of two cores, one thread; `again`: CPU of a second export in the process.",
+        f"Medians of {repeats} run(s) each, in turn, on a shared machine of two cores, one thread; `again`: CPU of a "
+        "second export in the process.",
         "",
-        "| model | stage | CPU before, s | CPU now, s | ratio | wall before, s | wall now, s | again before, s | now, s |",
+        "| model | stage | CPU before, s | CPU now, s | ratio | wall before, s | wall now, s | again before | again now |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for model, stages in found.items():
