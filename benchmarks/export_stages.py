@@ -9,8 +9,8 @@ before, and garbage that one stage left is not searched for in the next. `captur
 do what they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of
 energy_sets.py, `recording` one of 22 electrodes x 1000 samples that come and go with their axes swapped: of both `nir`
 (lowering and verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write
-the medians go to benchmarks/results/export_stages.json and the table of docs/export-speed.md. With --runs every run is a line of
-that file as soon as it is made, and one that is there is not made again: what was stopped goes on.
+the medians go to benchmarks/results/export_stages.json and the table of docs/export-speed.md. With --runs every run is
+a line of that file as soon as it is made, and one that is there is not made again: what was stopped goes on.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def table(found: dict[str, Any], repeats: int) -> str:
         f"Medians of {repeats} run(s) each, in turn, on a shared machine of two cores, one thread; `again`: CPU of a "
         "second export in the process.",
         "",
-        "| model | stage | CPU before, s | CPU now, s | ratio | wall before, s | wall now, s | again before | again now |",
+        "| model | stage | CPU before, s | CPU now, s | ratio | wall before, s | now, s | again before, s | now, s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for model, stages in found.items():
