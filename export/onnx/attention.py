@@ -7,6 +7,7 @@ opset 27): one output, and the mask with all its query rows, as runtimes refuse 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -48,13 +49,12 @@ def translations(form: AttentionForm) -> dict[Any, Any]:
     """Returns what torch's exporter calls for softmax attention and linear attention."""
     import torch
 
-    import neurokit.attention.linear  # noqa: F401 - registers the operation
-
     softmax = torch.ops.aten.scaled_dot_product_attention.default
-    linear = torch.ops.neurokit.linear_attention.default
-    if form == "decomposed":
-        return {softmax: _decomposed, linear: _decomposed_linear}
-    return {softmax: _standard, linear: _linear if form == "standard" else _linear_ort}
+    table: dict[Any, Any] = {softmax: _decomposed if form == "decomposed" else _standard}
+    if "neurokit.attention.linear" in sys.modules:  # it registers the operation; who holds a call of it has imported it
+        named = {"decomposed": _decomposed_linear, "standard": _linear, "ort": _linear_ort}
+        table[torch.ops.neurokit.linear_attention.default] = named[form]
+    return table
 
 
 def _decomposed(

@@ -80,9 +80,21 @@ class _OneOperator:
 
     def try_rewrite(self, model: ir.Model, graph: Any, node: ir.Node, **options: Any) -> Any:
         """Returns what the rule makes of a node, or None."""
-        if node.op_identifier() != self._operator:
+        if node.op_identifier() != self._operator or not self._has_others(node):
             return None
         return self._rule.try_rewrite(model, graph, node, **options)
+
+    def _has_others(self, node: ir.Node) -> bool:
+        """Whether a node may be the first output of a pattern with several that read the same value.
+
+        onnxscript tries it with every other node of the graph, which of a thousand slices is a million times.
+        """
+        first, *others = self._rule._target_pattern.output_nodes
+        alike = all(o.inputs[:1] == first.inputs[:1] and o.op_identifier() == self._operator for o in others)
+        if not others or not first.inputs or not alike:
+            return True
+        read = node.inputs[0]
+        return read is not None and sum(user.op_identifier() == self._operator for user in read.consumers()) > 1
 
 
 def by_operator(rules: Sequence[Any]) -> Any:

@@ -7,11 +7,13 @@ import onnx
 import onnx.inliner
 import onnx.parser
 import onnx_ir as ir
+import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 import neurokit as nk
-from neurokit.export.onnx.passes import node_count
+from neurokit.export.onnx.passes import by_operator, node_count
 from neurokit.spec import ModelSpec, TensorSpec
 
 SIDE = 128  # 16,384 numbers: more than onnxscript folds by itself
@@ -63,3 +65,37 @@ def test_nodes_are_counted_as_inlining_leaves_them():
     branches = [a.g.node for node in inlined.node for a in node.attribute]
     expected = len(inlined.node) + sum(len(nodes) for nodes in branches)
     assert node_count(ir.from_proto(model)) == expected == 4 + 2 + 1 + 5 + 1
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_a_pattern_of_two_slices_is_tried_where_one_value_has_two(halves, monkeypatch):
+    """onnxscript tries it with every pair of slices; slices of several values are many, and it fits none of them."""
+    from onnxscript import rewriter
+    from onnxscript.rewriter._matcher import SimplePatternMatcher
+
+    numbers = {"zero": [0], "four": [4], "eight": [8], "last": [1]}
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
+    nodes = [
+        helper.make_node("Slice", ["x", "zero", "four", "last"], ["a"]),
+        helper.make_node("Slice", ["x" if halves else "other", "four", "eight", "last"], ["b"]),
+        helper.make_node("Mul", ["a", "b"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 8]) for name in ("x", "other")]
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4])
+    graph = helper.make_graph(nodes, "g", ports, [made], constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    tried, match = [], SimplePatternMatcher.match
+
+    def counted(self, model, graph, node, **options):
+        tried.append(self.pattern.has_single_output_node)
+        return match(self, model, graph, node, **options)
+
+    monkeypatch.setattr(SimplePatternMatcher, "match", counted)
+    default, found = rewriter._DEFAULT_REWRITE_RULES, []
+    for rules in (rewriter.RewriteRuleSet(default), by_operator(default)):
+        model = ir.from_proto(proto)
+        tried.clear()
+        rewriter.RewritePass(rules)(model)
+        found.append([node.op_type for node in model.graph])
+    assert found[0] == found[1]
+    assert tried.count(False) == (2 if halves else 0)
