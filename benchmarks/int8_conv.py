@@ -168,14 +168,15 @@ def measure(shape: Shape, ceilings: dict[str, float], tables: dict[str, dict[str
     seconds = attempt(kernel, best, lambda: graph_time(call, target_ms=8.0, replays=9))
     rival = graph_time(work.rival, target_ms=8.0, replays=9)
     path = {boxes.NAME: "boxes", rows.NAME: "rows"}.get(kernel, "fused")
+    vendor = shape.width > 1 and work.pointer_kernel[0] == "spike_linear_lif" and rival < seconds
     first = next((c for _, name, c, _ in timed if name == boxes.NAME), {})
-    tables.setdefault(boxes.NAME, {})[",".join(map(str, work.key))] = {**first, "path": path}
+    tables.setdefault(boxes.NAME, {})[",".join(map(str, work.key))] = {**first, "path": "fused" if vendor else path}
     if path == "rows":
         tables.setdefault(kernel, {})[",".join(map(str, work.key))] = best
-    if path == "fused":
-        vendor = shape.width > 1 and kernel == "spike_linear_lif" and rival < seconds
-        entry = {**best, "path": "gemm" if vendor else "fused"}
-        tables.setdefault(kernel, {})[",".join(map(str, work.pointer_kernel[1]))] = entry
+    if path == "fused" or vendor:
+        named, key = work.pointer_kernel
+        pointers = next((c for _, name, c, _ in timed if name == named), {})
+        tables.setdefault(named, {})[",".join(map(str, key))] = {**pointers, "path": "gemm" if vendor else "fused"}
     row |= {
         "seconds": seconds,
         "float16_then_lif": rival,
@@ -272,6 +273,8 @@ def main() -> None:
     parser.add_argument("--part", nargs="*", default=parts[:1], choices=parts)
     parser.add_argument("--type", default="int8", choices=TYPES, help="of our spikes and weights")
     parser.add_argument("--network", nargs="*", default=[""], help="only networks with one of these in their name")
+    parser.add_argument("--kernel", type=int, nargs="*", default=[1, 3], help="only kernels of so many pixels across")
+    parser.add_argument("--stride", type=int, nargs="*", default=[1, 2], help="only convolutions of these strides")
     parser.add_argument("--rows", action="store_true", help="only shapes that the kernel by rows is tried at")
     parser.add_argument("--batch", type=int, nargs="*", default=[32])
     parser.add_argument("--processes", type=int, default=1, help="processes that compile")
@@ -282,6 +285,7 @@ def main() -> None:
     width = TYPES[arguments.type][0]
     wanted = (shape for shapes in made for shape in shapes if any(one in shape.network for one in arguments.network))
     listed = [replace(shape, width=width) for shape in wanted]
+    listed = [shape for shape in listed if shape.kernel in arguments.kernel and shape.stride in arguments.stride]
     listed = [shape for shape in listed if not arguments.rows or int8_shapes.row_candidates(shape)]
     if arguments.share is not None:
         compile_share(listed, arguments.share, arguments.processes)

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from neurokit.program.launches import state_to_pytorch
+
 NAMESPACE = "neurokit_kernels"
 
 # Read once: Triton itself decides at the definition of a kernel whether it is interpreted.
@@ -32,6 +34,7 @@ def register_op(
     def decorate(function: Callable[..., Any]) -> Any:
         qualified = f"{NAMESPACE}::{name}"
         if not INTERPRET:
+            state_to_pytorch()
             return torch.library.triton_op(qualified, function, mutates_args=mutates)
         op = torch.library.custom_op(qualified, function, mutates_args=mutates)
         op.register_fake(fake)
@@ -43,8 +46,8 @@ def register_op(
 def writes(*always: str, **on: str) -> Callable[[Any], Any]:
     """Says which of its tensors a kernel writes to; a compiler that asks need not read the kernel's code for it.
 
-    That takes seconds where loops are unrolled, and is asked of every launch (`neurokit/export/aoti/mutations.py`).
-    tests/export/aoti/test_mutations.py holds it against what PyTorch finds.
+    That takes seconds where loops are unrolled, and is asked of every launch; some code it cannot read at all
+    (`neurokit/program/launches.py`). tests/export/aoti/test_mutations.py holds it against what PyTorch finds.
 
     Args:
         always: Names of tensors that every launch writes to.

@@ -135,6 +135,7 @@ def products(batch: int) -> Iterator[Shape]:
     for size in ("31m", "55m", "15m"):
         listed = expansions(size, batch) + reductions(size, batch) + mixers(size, batch)
         listed += [(rows, cols, inner) for rows, inner, cols in mixers(size, batch)]
+        listed += [(rows, inner, 3 * inner) for rows, inner, _ in mixers(size, batch)]  # of Q, K and V, each its own
         for rows, inner, cols in listed:
             if (rows, inner, cols) not in seen and cols % place.ALIGNED == 0:
                 seen.add((rows, inner, cols))
@@ -160,6 +161,7 @@ def shortcuts(batch: int) -> Iterator[Shape]:
         for width, across in ((c1 // 2, 112), (c1, 56), (c2, 28)):
             yield Shape(network, batch, 4 * width, width, across, shortcut=True)
         listed = reductions(size, batch) + [(rows, cols, inner) for rows, inner, cols in mixers(size, batch)]
+        listed += [(rows, inner, inner) for rows, inner, _ in mixers(size, batch)]  # what ends a RepConv
         for rows, inner, cols in listed:
             if cols % place.ALIGNED == 0:
                 yield Shape(network, 1, inner, cols, rows, 1, 1, shortcut=True)
@@ -275,9 +277,9 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
 def row_candidates(shape: Shape) -> list[Config]:
     """Returns parameters to try of the kernel whose taps share rows: two programs of four warps, or one of eight.
 
-    Of int8 boxes win where there are few neurons; in 16 bits, where a tile takes twice as long, both are tried.
+    Of int8 boxes win where tiles leave multiprocessors idle; in 16 bits a tile takes twice as long, and both are tried.
     """
-    if shape.kernel <= shape.stride or shape.size % shape.stride or (shape.width == 1 and shape.few):
+    if shape.kernel <= shape.stride or shape.size % shape.stride or (shape.width == 1 and shape.single):
         return []
     size, most = (shape.batch, shape.out, shape.out), boxes.LANES // (2 if shape.single else 1)
     broad = -(-shape.cols // 128) * 128 <= 1.26 * -(-shape.cols // 64) * 64
@@ -299,6 +301,8 @@ def _rows_of(shape: Shape, tile: tuple[int, int, int], broad: bool) -> list[Conf
     """Returns parameters of a tile of so many (images, rows, columns), of 128 channels, too, where it may be broad."""
     of = dict(zip(("images", "tall", "wide"), tile, strict=True))
     blocks = (64,) if shape.width == 1 else (32, 64)  # of 64 and 128 bytes of a pixel
+    if shape.width == 1 and place.filled(shape.inner) % 64:
+        blocks = (32, 64)
     narrow = [{**of, "block_k": k, "cols": 64, "num_warps": 4, "programs": 2} for k in blocks]
     wide = [{**of, "block_k": k, "cols": 128, "num_warps": 8, "programs": 1} for k in blocks]
     return narrow + wide if broad else narrow

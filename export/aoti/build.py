@@ -22,10 +22,11 @@ from neurokit.program.fusions import comparing
 from neurokit.program.grids import ROUNDED_ONCE
 from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
+from neurokit.program.passes.fill_channels import FILL_CHANNELS
 from neurokit.program.passes.fold_norms import FOLD_BEHIND, FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
 from neurokit.program.passes.join import JOIN_PLAIN, join
-from neurokit.program.passes.join_diagonal import join_diagonal
+from neurokit.program.passes.join_groups import join_groups
 from neurokit.program.passes.join_parts import JOIN_PARTS
 from neurokit.program.passes.levels import LEVELS
 from neurokit.program.passes.limits import ONE_LIMIT, SAME_ONCE
@@ -120,9 +121,10 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
             JOIN_PLAIN(body)
             JOIN_PARTS(body)
             with comparing(device):
-                join_diagonal(device)(body)
+                join_groups(device)(body)
             if settings.device != "cpu":
                 SUBSAMPLE(body)
+                FILL_CHANNELS(body)
         CHANNELS_LAST(body)
     if exact and settings.device != "cpu":
         AS_PRODUCTS(body)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from neurokit.program.launches import stated, unwrapped
 
 
 @contextmanager
@@ -25,9 +27,9 @@ def found_once() -> Iterator[dict[Any, list[str]]]:
     found: dict[Any, list[str]] = {}
 
     def look_up(kernel: Any, kwargs: dict[str, Any], metadata: Any) -> list[str]:
-        kernel, kwargs = _unwrapped(kernel, kwargs)
-        if (stated := _stated(kernel, kwargs)) is not None:
-            return stated
+        kernel, kwargs = unwrapped(kernel, kwargs)
+        if (said := stated(kernel, kwargs)) is not None:
+            return said
         key = (kernel, _kinds(kernel, kwargs), repr(metadata))
         if key not in found:
             found[key] = find(kernel, kwargs, metadata)
@@ -40,28 +42,7 @@ def found_once() -> Iterator[dict[Any, list[str]]]:
         triton_kernel_wrap.identify_mutated_tensors = find
 
 
-def _unwrapped(kernel: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Returns the kernel and the arguments of a launch.
-
-    PyTorch makes an autotuner of its own, with one configuration, of every launch that says its warps.
-    """
-    while hasattr(kernel, "configs"):
-        kwargs = {**kwargs, **(kernel.configs[0].kwargs if kernel.configs else {})}
-        kernel = kernel.fn
-    return kernel, kwargs
-
-
-def _stated(kernel: Any, kwargs: Mapping[str, Any]) -> list[str] | None:
-    """Returns what a kernel says that it writes to, in the order of its arguments; None where it does not say."""
-    written = getattr(kernel, "writes", None)
-    if written is None:
-        return None
-    return [
-        name for name in kernel.arg_names if name in written and (written[name] is None or bool(kwargs[written[name]]))
-    ]
-
-
-def _kinds(kernel: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+def _kinds(kernel: Any, kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Returns what of a launch's arguments a kernel's code depends on."""
     constants = {parameter.name for parameter in kernel.params if parameter.is_constexpr}
     return tuple((name, value if name in constants else _kind(value)) for name, value in sorted(kwargs.items()))

@@ -180,9 +180,12 @@ def blocks_of(channels: int) -> tuple[int, int]:
     return (64, 0) if channels % 128 and channels <= 256 else (128, 0)
 
 
-def tiles_of(size: Sequence[Any], cols: int, chosen: config.Config) -> Any:
-    """Returns how many tiles an output of (images, rows, columns), which may be traced sizes, and channels has."""
-    tiles: Any = -(-cols // chosen["cols"])
+def tiles_of(size: Sequence[Any], cols: int, chosen: config.Config, groups: int = 1) -> Any:
+    """Returns how many tiles an output of (images, rows, columns), which may be traced sizes, and channels has.
+
+    No tile is of two groups of channels.
+    """
+    tiles: Any = groups * -(-(cols // groups) // chosen["cols"])
     for whole, side in zip(size, ("images", "tall", "wide"), strict=True):
         tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
     return tiles
@@ -224,11 +227,13 @@ def run(
 ) -> None:
     """Fills the spikes (or levels) and, where it has elements, the current of a convolution with its neuron.
 
-    What is `beside` the spikes, of their shape and type, is added to them.
+    What is `beside` the spikes, of their shape and type, is added to them. Spikes of a multiple of the weight's
+    channels are so many groups of them, each in front of its own outputs.
     """
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
 
     out, current = outputs
+    groups = spikes.shape[-1] // weight.shape[-1]
     looked_up = key_of(spikes, weight, stride, out)
     borders = border_arguments(corrections, out, spikes, weight, stride, padding)
     place = Place.folded(spikes, weight, stride, padding, out) or Place.plain(spikes, weight, stride, padding)
@@ -238,7 +243,7 @@ def run(
     size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
     normal = default(steps, *size, channels, cols, weight.dtype.itemsize)
     chosen = config.lookup(NAME, looked_up, spikes.device, normal)
-    tiles = tiles_of(out.shape[1:4], cols, chosen)
+    tiles = tiles_of(out.shape[1:4], cols, chosen, groups)
     paired = pairs(place.stride, width, channels, chosen)
     blocks = 1 if chosen["tail_k"] else -(-channels // chosen["block_k"])
     rounds_of = splits.rounds(place.kernel, place.columns, place.stride, place.padding, paired, blocks)
@@ -255,9 +260,11 @@ def run(
     # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
     both = (0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
     through = place.kernel > 1 and hint(out[0].numel()) >= FEW and fits(chosen, steps, weight.dtype.itemsize, both)
+    # A tile that ends behind its group's channels, in those of the next, is written by pointers.
+    whole = groups == 1 or cols // groups % chosen["cols"] == 0
     lend_scratch(spikes)
     described(spike_conv_lif_boxes_kernel)[(programs,)](
-        **arguments(spikes, weight, out, channels, place.stride, paired, padded_steps(steps), chosen),
+        **arguments(spikes, weight, out, (channels, groups), place.stride, paired, padded_steps(steps), chosen, whole),
         scale=out if scale is None else scale,
         bias=out if bias is None else bias,
         residual=out if residual is None else aligned(one_step(residual)),
@@ -275,6 +282,7 @@ def run(
         v_reset=0.0 if v_reset is None else v_reset,
         T=steps,
         CHANNELS=channels,
+        GROUPS=groups,
         KERNEL=place.kernel,
         COLUMNS=place.columns,
         STRIDE=place.stride,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -44,17 +45,30 @@ def arguments(
     spikes: Tensor,
     weight: Tensor,
     out: Tensor,
-    channels: int,
+    channels: tuple[int, int],
     stride: int,
     paired: bool,
     steps: int,
     chosen: config.Config,
+    whole: bool = True,
 ) -> dict[str, Any]:
-    """Returns the kernel's arguments that are read and written by boxes, and who describes the output, if anyone."""
+    """Returns the kernel's arguments that are read and written by boxes, and who describes the output, if anyone.
+
+    Args:
+        spikes: Dense `[T, B, H, W, pitch]`.
+        weight: `[N, ...]`.
+        out: `[T, B, H, W, N]`.
+        channels: Numbers of a tap, and groups of so many.
+        stride: Of the convolution.
+        paired: Whether two neighbours in a row are one pixel.
+        steps: Of a box.
+        chosen: The launch parameters.
+        whole: Whether all of a tile's channels are its own to write, or none's.
+    """
     pixels = (chosen["images"], chosen["tall"], chosen["wide"])
     flat = weight.flatten(1)
     found: dict[str, Any] = {}
-    views = lattices(spikes, channels, stride, paired)
+    views = lattices(spikes, math.prod(channels), stride, paired)
     for i in range(_MOST):
         there = i < len(views)
         found[f"view{i}"] = Boxes(views[i], (steps, *pixels, chosen["block_k"])) if there else spikes
@@ -63,6 +77,6 @@ def arguments(
     found["weight"] = Boxes(flat, (chosen["cols"], chosen["block_k"]))
     found["weight_tail"] = Boxes(flat, (chosen["cols"], chosen["tail_k"])) if chosen["tail_k"] else flat
     box = (1, *pixels, chosen["cols"])
-    dense = out.shape[-1] * out.itemsize % STRIDE_BYTES == 0
+    dense = whole and out.shape[-1] * out.itemsize % STRIDE_BYTES == 0
     hosted = dense and host_makes(box, out.itemsize)
     return found | {"spikes": Boxes(out, box) if hosted else out, "HOSTED": hosted, "OUT_BOXES": dense}

@@ -48,12 +48,13 @@ def _places(
     height,
     width,
     cols,
+    end,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
     WIDE: tl.constexpr,
     COLS: tl.constexpr,
 ):
-    """Offsets `[COLS, pixels]` into one step of the output, and which of them exist."""
+    """Offsets `[COLS, pixels]` into one step of the output, and which of them exist, of channels before `end`."""
     p = tl.arange(0, IMAGES * TALL * WIDE)
     image = n + p // (TALL * WIDE)
     row = y + p // WIDE % TALL
@@ -61,7 +62,7 @@ def _places(
     c = col + tl.arange(0, COLS)
     inside = (image < batch) & (row < height) & (column < width)
     pixel = (image * height + row) * width + column
-    return pixel[None, :] * cols + c[:, None], inside[None, :] & (c < cols)[:, None]
+    return pixel[None, :] * cols + c[:, None], inside[None, :] & (c < end)[:, None]
 
 
 @triton.jit
@@ -92,6 +93,7 @@ def _tile(
     edges,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
+    GROUPS: tl.constexpr,
     KERNEL: tl.constexpr,
     COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
@@ -127,7 +129,9 @@ def _tile(
     PIXELS: tl.constexpr = IMAGES * TALL * WIDE
     NUMBERS: tl.constexpr = out.dtype if OUT_BOXES else out.dtype.element_ty
     # Tiles of the same pixels follow each other: they share the spikes in the cache.
-    col_blocks = (cols + COLS - 1) // COLS
+    own = cols // GROUPS
+    own_blocks = (own + COLS - 1) // COLS
+    col_blocks = own_blocks * GROUPS
     across = (width + WIDE - 1) // WIDE
     down = (height + TALL - 1) // TALL
     part = 0
@@ -135,7 +139,8 @@ def _tile(
         part = tile % PARTS
         tile = tile // PARTS
     block = tile // col_blocks
-    col = tile % col_blocks * COLS
+    group = tile % col_blocks // own_blocks
+    col = group * own + tile % own_blocks * COLS
     x = block % across * WIDE
     y = block // across % down * TALL
     n = block // (across * down) * IMAGES
@@ -148,6 +153,7 @@ def _tile(
         y,
         x,
         col,
+        group * CHANNELS,
         part,
         PARTS,
         CHANNELS,
@@ -175,7 +181,9 @@ def _tile(
         if BIAS:
             bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
         if BESIDE or not OUT_BOXES or ((RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES):
-            offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
+            offset, mask = _places(
+                n, y, x, col, batch, height, width, cols, (group + 1) * own, IMAGES, TALL, WIDE, COLS
+            )
             step = tl.cast(batch, tl.int64) * height * width * cols
         currents, through = (), ()
         for t in tl.static_range(T):
@@ -290,6 +298,7 @@ def spike_conv_lif_boxes_kernel(
     last_column,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
+    GROUPS: tl.constexpr,
     KERNEL: tl.constexpr,
     COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
@@ -326,6 +335,7 @@ def spike_conv_lif_boxes_kernel(
 
     view, tail: Descriptors of STRIDE x STRIDE lattices of the input's pixels, or of STRIDE where neighbours are paired,
         in blocks of BLOCK_K and TAIL_K channels; a tap meets the pixels of one. `weight` is `[cols, taps]`.
+    GROUPS: of input channels, CHANNELS each, and of as many equal ones of the output, which are sums of their own.
     tiles: Programs that the output takes one after another, parts of a sum among them.
     SPLIT: a tile's sum is that of PARTS programs, which keep theirs in `partials` and count in `counters`.
     HOSTED: the output is a descriptor, too, and no pointer.
@@ -385,6 +395,7 @@ def spike_conv_lif_boxes_kernel(
             (top, last_row, left, last_column),
             T,
             CHANNELS,
+            GROUPS,
             KERNEL,
             COLUMNS,
             STRIDE,

@@ -53,6 +53,7 @@ def _taps(
     y,
     x,
     col,
+    first,
     part,
     PARTS: tl.constexpr,
     DOWN: tl.constexpr,
@@ -71,6 +72,7 @@ def _taps(
     """Adds the taps (TOP + i STRIDE, LEFT + j STRIDE), DOWN x ACROSS of them, of which the first meets (y, x).
 
     PAIRED: every column's tap, (TOP + i STRIDE, j), of which the middle one meets x.
+    first: Of a pixel's channels that the taps meet.
     part: Which of PARTS equal parts of them.
     """
     FULL: tl.constexpr = CHANNELS // BLOCK_K if TAIL_K else (CHANNELS + BLOCK_K - 1) // BLOCK_K
@@ -86,11 +88,11 @@ def _taps(
         if PAIRED:
             tap = row + dx
             at = x + (dx + PAD) // 2 - PAD
-            shift = (dx + PAD) % 2 * CHANNELS
+            shift = first + (dx + PAD) % 2 * CHANNELS
         else:
             tap = row + LEFT + dx * STRIDE
             at = x + dx
-            shift = 0
+            shift = first
         if TAIL_K == 0:
             c = i % ROUNDS * BLOCK_K
             acc = _multiply(view, weight, acc, n, y + dy, at, c, shift, col, tap, CHANNELS, LANES, BLOCK_K)
@@ -113,6 +115,7 @@ def convolve(
     y,
     x,
     col,
+    first,
     part,
     PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -145,6 +148,7 @@ def convolve(
                 y - (PAD + p - (p + PAD) % STRIDE) // STRIDE,
                 x,
                 col,
+                first,
                 part,
                 PARTS,
                 (KERNEL - (p + PAD) % STRIDE + STRIDE - 1) // STRIDE,
@@ -172,6 +176,7 @@ def convolve(
                 y - (PAD + p // STRIDE - (p // STRIDE + PAD) % STRIDE) // STRIDE,
                 x - (PAD + p % STRIDE - (p % STRIDE + PAD) % STRIDE) // STRIDE,
                 col,
+                first,
                 part,
                 PARTS,
                 (KERNEL - (p // STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,

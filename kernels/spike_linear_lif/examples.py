@@ -73,6 +73,12 @@ def _box_examples(device: torch.device, kind: torch.dtype) -> Iterator[Example]:
         counts = spikes(steps, rows, cols, device=device) * 3
         beside = counts if form == "int8" else counts.to(kind)
         yield Example(f"counts beside the spikes, boxes {form}", operands, {**call, "beside": beside})
+    for groups, inner, cols, path in ((3, 96, 120, "boxes"), (2, 32, 128, "boxes"), (3, 40, 8, "gemm")):
+        w = weight(groups * cols, inner, device, kind)
+        # The vendor's product is rounded to 16 bits, which changes no small whole number.
+        operands = (spikes(3, 70, groups * inner, device=device).to(kind), w.sign() if path == "gemm" else w)
+        row = {"bias": normal(groups * cols, device=device) * 0.3, "form": "same", "path": path, "groups": groups}
+        yield Example(f"{groups} groups of {inner} -> {cols}, {path}", operands, row)
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

@@ -39,6 +39,7 @@ class LinearLayer(ProductNeuron):
     """A product over the rows of `[T, M, K]`: channels are moved last for it, and back."""
 
     last = False
+    groups = 1
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Runs the kernel on spikes `[T, B, ..., K]`, or `[T * B, K, ...]` of a convolution."""
@@ -66,6 +67,7 @@ class LinearLayer(ProductNeuron):
             beside=None if beside is None else lying(beside.to(self.numbers)),
             form=self.form,
             want_current=self.want_current,
+            groups=self.groups,
             **self.keywords,
             **self.rounding,
         )
@@ -78,16 +80,15 @@ class LinearLayer(ProductNeuron):
 
     @property
     def joins_parts(self) -> Any:
-        """In 16 bits the same as of layers of one input, of as many channels; int8 sums take no zeros along."""
+        """In 16 bits the same as of layers of one input, of as many channels; the kernel has no groups of int8."""
         floats = self.weight.is_floating_point() and not self.last
         return (self.joins_with, self.channels) if floats else None
 
-    def diagonal(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
-        """Returns one layer whose weight has every layer's as a block of its diagonal, and zeros around."""
+    def of_parts(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer whose groups of channels are the layers' own."""
         made: Any = self.beside(others)
-        layers: list[Any] = [self, *others]
-        made.weight = torch.block_diag(*(layer.weight for layer in layers))
-        plain = torch.block_diag(*(layer.plain_weight.flatten(1) for layer in layers))
+        made.groups = 1 + len(others)
+        plain = torch.block_diag(*(layer.plain_weight.flatten(1) for layer in (self, *others)))  # type: ignore[attr-defined]
         made.plain_weight = plain.reshape(*plain.shape, *self.plain_weight.shape[2:])
         return made
 

@@ -27,7 +27,7 @@ from neurokit.kernels.common.product import (
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
-from neurokit.kernels.spike_conv_lif import boxes
+from neurokit.kernels.spike_conv_lif import boxes, place
 from neurokit.kernels.spike_linear_lif import reference
 
 NAME = "spike_linear_lif"
@@ -162,6 +162,8 @@ def _forward(
         _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, ending, beside)
         return outputs
     chosen = parameters_of(spikes, weight, want_current)
+    if _groups(spikes, weight) > 1:
+        path = "gemm"
     if grid is None and (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
         return _gemm_then_lif(
             spikes,
@@ -204,6 +206,8 @@ def _boxes_obstacle(spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: b
     """Returns why the convolution's kernel by boxes cannot take a call as a 1x1 convolution, or ""."""
     if v0 is not None or want_v:
         return "a membrane is given or wanted"
+    if spikes.shape[-1] != weight.shape[-1] and weight.shape[-1] % place.WHOLE:
+        return f"groups of {weight.shape[-1]} channels are no multiple of {place.WHOLE}"
     return boxes.obstacle(spikes, weight, 1, 0, form)
 
 
@@ -211,9 +215,11 @@ def _takes_boxes(path: str, spikes: Tensor, weight: Tensor, v0: Tensor | None, w
     """Returns whether a call goes by tensor descriptors: on request, or where that is what was measured faster."""
     if path not in ("auto", "boxes") or _boxes_obstacle(spikes, weight, v0, want_v, form):
         return False
-    steps, rows, inner = spikes.shape
-    key = boxes.typed(boxes.key(steps, 1, inner, weight.shape[0], 1, 1, boxes.hint(rows)), weight.dtype)
-    default = "boxes" if inner > FUSED_MAX_INNER and weight.dtype == torch.int8 else "fused"
+    steps, rows, width = spikes.shape
+    cols, inner = weight.shape
+    key = boxes.typed(boxes.key(steps, 1, inner, cols, 1, 1, boxes.hint(rows)), weight.dtype)
+    grouped = weight.is_floating_point() and width != inner
+    default = "boxes" if grouped or (inner > FUSED_MAX_INNER and weight.dtype == torch.int8) else "fused"
     return path == "boxes" or boxes.preferred(key, spikes.device, default) == "boxes"
 
 
@@ -256,8 +262,8 @@ def _gemm_then_lif(
     """The same with the vendor's product: its output is rounded to 16 bits before the neuron (int8: exact)."""
     steps, rows = spikes.shape[:2]
     dense = unpack(spikes, weight.shape[1], weight.dtype) if spikes.dtype == torch.int32 else spikes.to(weight.dtype)
-    flat = dense.reshape(steps * rows, weight.shape[1])
-    product = torch._int_mm(flat, weight.t()) if weight.dtype == torch.int8 else flat @ weight.t()
+    flat = dense.flatten(0, 1)
+    product = torch._int_mm(flat, weight.t()) if weight.dtype == torch.int8 else _halves(flat, weight)
     fired, v, y = lif(
         product.reshape(steps, rows, weight.shape[0]),
         v0,
@@ -275,6 +281,20 @@ def _gemm_then_lif(
     )
     fired = added(fired if form != "same" else fired.to(activation(weight)), beside)
     return fired, v, y.to(current_type(weight))
+
+
+def _groups(spikes: Tensor, weight: Tensor) -> int:
+    """Returns the groups of input channels, each in front of its own outputs: as many as fill the spikes' columns."""
+    return 1 if spikes.dtype == torch.int32 else spikes.shape[-1] // weight.shape[-1]
+
+
+def _halves(rows: Tensor, weight: Tensor) -> Tensor:
+    """Returns the vendor's product `[rows, N]` in 16 bits, of each group where there are several."""
+    groups = _groups(rows, weight)
+    if groups == 1:
+        return rows @ weight.t()
+    apart = rows.unflatten(-1, (groups, -1)).transpose(0, 1), weight.unflatten(0, (groups, -1)).transpose(1, 2)
+    return torch.bmm(*apart).transpose(0, 1).flatten(1)
 
 
 def _launch(
@@ -363,6 +383,7 @@ def spike_linear_lif(
     decay: float | None = None,
     least: float | None = None,
     beside: Tensor | None = None,
+    groups: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multiplies spikes by a weight and runs the neuron on the accumulators, without storing the product.
 
@@ -370,7 +391,7 @@ def spike_linear_lif(
 
     Args:
         spikes: `[T, M, K]` int8 (0 or 1), or in the weight's dtype, or packed int32 `[T, M, ceil(K / 32)]`.
-        weight: `[N, K]` bfloat16, float16 or int8 (then the spikes are int8 or packed).
+        weight: `[N, K]`, or `[N, K / groups]`, bfloat16, float16 or int8 (then the spikes are int8 or packed).
         scale: A factor an output channel, `[N]` float32 (de-quantisation, a folded batch normalisation).
         bias: A summand an output channel, `[N]` float32.
         residual: Added to the current, `[T, M, N]`.
@@ -395,6 +416,8 @@ def spike_linear_lif(
         least: With levels: what the current that is returned is limited to from below (0 of a ReLU), or None.
         beside: What is added to the spikes as they are put out, `[T, M, N]` of the type that "int8" or "same" has: the
             spikes or counts of a shortcut. The sums must fit that type.
+        groups: Into which the K channels, unpacked, and the N outputs fall, as those of a convolution; one, or beside a
+            weight in 16 bits several.
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
@@ -407,9 +430,11 @@ def spike_linear_lif(
     check_product_form(form, grid, low, high, least)
     if form in LEVELS and (want_v or v0 is not None):
         raise InputError(f"form={form!r} with a membrane", expected="neither v0 nor want_v: there is no neuron")
-    _check_shapes(spikes, weight, scale, bias, residual, v0)
+    _check_shapes(spikes, weight, scale, bias, residual, v0, groups)
     check_beside(beside, (*spikes.shape[:2], weight.shape[0]), form, weight)
     check_grid(weight, grid, low, high, rounds)
+    if path == "fused" and groups > 1:
+        raise InputError(f"path='fused' of {groups} groups", expected="auto, boxes or gemm")
     if path not in ("auto", "fused", "boxes", "gemm") or (path == "gemm" and grid is not None):
         raise InputError(f"path={path!r} is unknown here", expected="auto, fused, boxes or (without a grid) gemm")
     if path == "boxes" and use_triton(NAME, spikes) and (why := _boxes_obstacle(spikes, weight, v0, want_v, form)):
@@ -446,12 +471,18 @@ def _check_shapes(
     bias: Tensor | None,
     residual: Tensor | None,
     v0: Tensor | None,
+    groups: int,
 ) -> None:
     if weight.dtype not in WEIGHTS or weight.dim() != 2:
         raise InputError(
             f"weight is {weight.dtype} {tuple(weight.shape)}", expected="bfloat16, float16 or int8 of shape [N, K]"
         )
-    cols, inner = weight.shape
+    cols, inner = weight.shape[0], weight.shape[1] * groups
+    if groups < 1 or cols % groups or (groups > 1 and (weight.dtype == torch.int8 or spikes.dtype == torch.int32)):
+        raise InputError(
+            f"{groups} groups of {cols} outputs, the weight {weight.dtype}, spikes {spikes.dtype}",
+            expected="one, or a divisor of the outputs beside a weight in 16 bits and unpacked spikes",
+        )
     if spikes.dtype not in (torch.int32, torch.int8, weight.dtype) or spikes.dim() != 3 or spikes.shape[0] == 0:
         raise InputError(
             f"spikes are {spikes.dtype} {tuple(spikes.shape)}",

@@ -19,11 +19,14 @@ def current(
 ) -> Tensor:
     """Returns `spikes @ weight.T * scale + bias + residual` `[T, M, N]`, computed in `accumulate`.
 
+    Of a weight `[N, K / groups]` each group of channels is multiplied by its own rows.
     An int8 weight's sums are integers: exact here in any order, and rounded once, as an int32 sum is.
     """
     wide = torch.float64 if weight.dtype == torch.int8 else accumulate
     dense = unpack_words(spikes, weight.shape[1], wide) if spikes.dtype == torch.int32 else spikes.to(wide)
-    y = (dense @ weight.to(wide).T).to(accumulate)
+    groups = max(1, dense.shape[-1] // max(1, weight.shape[1]))
+    parts = zip(dense.chunk(groups, -1), weight.to(wide).chunk(groups), strict=True)
+    y = torch.cat([some @ rows.T for some, rows in parts], -1).to(accumulate)
     if scale is not None:
         y = y * scale.to(accumulate)
     if bias is not None:

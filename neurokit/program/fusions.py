@@ -144,7 +144,7 @@ class FusedNeuron(nn.Module):
         """What a layer of another part of one input must share to be computed with this one; None: it cannot."""
         return None
 
-    def diagonal(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+    def of_parts(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
         """Returns one layer of all parts that computes this one and others of equal `joins_parts`, side by side."""
         raise NotImplementedError
 

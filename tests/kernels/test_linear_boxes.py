@@ -88,3 +88,50 @@ def test_spikes_of_another_type_than_the_weight_are_refused_by_boxes(offline):
     spikes, weight = operands(torch.float16)
     with pytest.raises(InputError, match=r"spikes are torch\.int8, the weight torch\.float16"):
         names(offline, spikes.to(torch.int8), weight, path="boxes")
+
+
+def grouped(dtype, groups, inner, cols):
+    return torch.zeros(4, 196, groups * inner, dtype=dtype), torch.zeros(groups * cols, inner, dtype=dtype)
+
+
+@compiles
+@pytest.mark.parametrize("cols", [64, 480])
+@pytest.mark.parametrize("dtype", HALVES)
+def test_groups_go_by_boxes_and_keep_to_their_own_channels(dtype, cols, offline):
+    """Machine code of tiles that end with a group's outputs, and of those that end behind them (480 of 512)."""
+    with offline.capture(90) as done:
+        spike_linear_lif(*grouped(dtype, 3, 96, cols), form="same", groups=3)
+    (one,) = done
+    assert one.name == "spike_conv_lif_boxes_kernel"
+    cubin = one.binary.asm["cubin"]
+    assert "STACK:0 " in assembly.resource_usage(cubin)
+    assert assembly.unset_registers(assembly.disassemble(cubin)) == []
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        (grouped(torch.float16, 3, 40, 64), {}),  # a group's channels are no multiple of 32
+        (grouped(torch.float16, 3, 96, 64), {"want_v": True}),
+        (grouped(torch.float16, 3, 96, 64), {"path": "gemm"}),
+    ],
+)
+def test_other_groups_are_the_vendors_products_and_lif(given, more, offline):
+    assert names(offline, *given, groups=3, **more) == ["lif_forward_kernel"]
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "why"),
+    [
+        (grouped(torch.float16, 3, 96, 64), {"groups": 3, "path": "fused"}, "path='fused' of 3 groups"),
+        (grouped(torch.float16, 3, 96, 64), {}, "columns for a weight of K=96"),
+        (grouped(torch.float16, 3, 96, 64), {"groups": 5}, "5 groups of 192 outputs"),
+        (grouped(torch.float16, 3, 96, 64), {"groups": 0}, "0 groups of 192 outputs"),
+        (grouped(torch.int8, 2, 96, 64), {"groups": 2}, "2 groups of 128 outputs, the weight torch.int8"),
+        (grouped(torch.float16, 3, 40, 64), {"groups": 3, "path": "boxes"}, "groups of 40 channels"),
+    ],
+)
+def test_what_is_no_product_of_groups_is_refused(given, more, why, offline):
+    with pytest.raises(InputError, match=why), offline.capture(90, offline.Launch):
+        spike_linear_lif(*given, form="int8" if given[1].dtype == torch.int8 else "same", **more)

@@ -1,5 +1,6 @@
 """What kernels say that they write to is what PyTorch finds, which of other kernels is found out once."""
 
+import inspect
 import math
 from contextlib import ExitStack
 from importlib import import_module
@@ -56,11 +57,26 @@ def test_what_a_kernel_says_is_what_pytorch_finds(name, most, wrap, offline):
     # PyTorch finds nothing of a descriptor that is not there; what kernels by boxes write is compared elsewhere.
     given = [one for one in launches(offline, name) if not any(isinstance(value, Boxes) for value in one[1].values())]
     given = given[:most]
-    wanted = [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given]
+    read = inspect.unwrap(wrap.identify_mutated_tensors)  # PyTorch's own, which takes nobody's word
+    wanted = [read(kernel, dict(kwargs), {}) for kernel, kwargs in given]
     assert all(0 < len(names) < 4 for names in wanted)  # where PyTorch fails, it takes every tensor for written
     with found_once() as known, mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated")):
         assert [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given] == wanted
     assert not known
+
+
+def test_a_kernel_that_pytorch_cannot_read_is_taken_at_its_word(wrap, offline, monkeypatch):
+    """On compute capability 9.0 kernels wait for the one before: assembly, at which PyTorch gives up."""
+    from neurokit.kernels.common import triton as shared
+
+    (kernel, kwargs), *_ = launches(offline, "lif")
+    monkeypatch.setattr(shared, "PROCESSORS", type(shared.PROCESSORS)(132))
+    for function in (kernel, shared.await_inputs):
+        monkeypatch.setattr(function, "hash", None)
+    tensors = {name for name, value in kwargs.items() if isinstance(value, torch.Tensor)}
+    assert set(inspect.unwrap(wrap.identify_mutated_tensors)(kernel, dict(kwargs), {})) == tensors
+    with mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated")):
+        assert 0 < len(wrap.identify_mutated_tensors(kernel, dict(kwargs), {})) < len(tensors)
 
 
 @pytest.mark.parametrize("parts", [1, 3])

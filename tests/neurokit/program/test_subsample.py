@@ -16,7 +16,7 @@ def convolution(weight, bias, *settings, shape=(2, 8, 7, 9), **more):
     root, graph = nn.Module(), fx.Graph()
     root.weight, root.bias = nn.Parameter(weight), None if bias is None else nn.Parameter(bias)
     x = graph.placeholder("x")
-    x.meta["val"] = torch.empty(shape, device="meta")
+    x.meta["val"] = torch.empty(shape, dtype=weight.dtype, device="meta")
     given = [x]
     for name in ("weight", "bias"):
         value = getattr(root, name)

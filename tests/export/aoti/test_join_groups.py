@@ -16,7 +16,7 @@ from neurokit.export.aoti.settings import Settings
 from neurokit.kernels.sdsa_lif.fusion import AttentionLayer
 from neurokit.kernels.spike_linear_lif.fusion import LinearLayer
 from neurokit.program.nodes import aten, is_op
-from neurokit.program.passes import join_diagonal as diagonal
+from neurokit.program.passes import join_groups
 from neurokit.program.passes.base import Pass, PassError
 from neurokit.program.passes.join import Joined
 from neurokit.spec import ModelSpec, TensorSpec
@@ -84,7 +84,7 @@ def apart(captured):
     """The program without the pass."""
     nothing = Pass("nothing", lambda module: None, after=lambda module: [])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "join_diagonal", lambda device: nothing)
+        patch.setattr(build, "join_groups", lambda device: nothing)
         return planned(captured)
 
 
@@ -111,7 +111,7 @@ def test_three_products_are_one_with_the_answers_of_the_network_itself(joined, a
     """Sums of whole numbers are the same in every order, and in float16."""
     assert (len(products(apart)), len(wholes(apart))) == (3, 0)
     (whole,) = wholes(joined)
-    assert whole.whole.weight.shape == (96, 96)
+    assert whole.whole.weight.shape == (96, 32)
     net = block()
     with torch.no_grad():
         wanted = net(picture())
@@ -162,7 +162,7 @@ def rewired(module, change):
     """Returns a copy of a program whose products a change was made to, after the pass."""
     made = copy.deepcopy(module)
     change(made, products(made))
-    diagonal.join_diagonal("cpu")(made)
+    join_groups.join_groups("cpu")(made)
     return made
 
 
@@ -219,9 +219,9 @@ def test_up_to_4096_rows_are_few(apart):
     made = copy.deepcopy(apart)
     node = products(made)[0]
     node.args[0].meta["val"] = torch.empty(4, 32, 32, 32, device="meta")
-    assert diagonal._key(made, node) is not None
+    assert join_groups._key(made, node) is not None
     node.args[0].meta["val"] = torch.empty(1, 32, 4097, device="meta")
-    assert diagonal._key(made, node) is None
+    assert join_groups._key(made, node) is None
 
 
 def test_parts_may_stand_in_another_order_than_their_channels(apart, captured):
@@ -241,13 +241,13 @@ def test_parts_may_stand_in_another_order_than_their_channels(apart, captured):
 
 
 def test_blocks_in_a_wrong_order_are_found(apart, monkeypatch):
-    right = LinearLayer.diagonal
+    right = LinearLayer.of_parts
 
     def wrong(self, others):
         made = right(self, others)
         made.weight = made.weight.roll(32, 0)
         return made
 
-    monkeypatch.setattr(LinearLayer, "diagonal", wrong)
+    monkeypatch.setattr(LinearLayer, "of_parts", wrong)
     with pytest.raises(PassError, match="other spikes when they are joined"):
         rewired(apart, lambda module, nodes: None)

@@ -1,4 +1,4 @@
-"""Joins products that are each given a part of one value into one product of the whole, its weight block-diagonal."""
+"""Joins products that are each given a part of one value into one product of the whole, in groups of channels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from neurokit.program.passes.base import Pass
 from neurokit.program.passes.join import alike, join_nodes
 from neurokit.program.passes.join_parts import whole_groups
 
-# Rows up to which fewer launches are worth the zeros of n blocks: three products of 384 to 384 channels of 784 rows and
-# their neurons took 15.6 us of a float16 Meta-SpikeFormer at batch 1, and 8.6 joined (profiles of an H200,
-# benchmarks/gpu.py); of 25,088 rows the zeros alone would take 45 (reckoned at 990 TOP/s).
+# Rows up to which fewer launches are known to be a gain: three products of 384 to 384 channels of 784 rows and their
+# neurons took 15.6 us of a float16 Meta-SpikeFormer at batch 1, and take 5 as groups of one (an H200,
+# benchmarks/results/float16-products-h200.md). More rows fill the GPU by themselves, and were not measured.
 _ROWS = 4096
 
 
@@ -37,7 +37,7 @@ def _rewrite(module: GraphModule, device: str) -> None:
     for nodes in whole_groups(alike(module, _key)):
         layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
         source: Node = nodes[0].args[0].args[0]  # type: ignore[union-attr, assignment]
-        join_nodes(module, nodes, layers[0].diagonal(layers[1:]), source, device)
+        join_nodes(module, nodes, layers[0].of_parts(layers[1:]), source, device)
 
 
 def _left(module: GraphModule) -> list[str]:
@@ -45,7 +45,7 @@ def _left(module: GraphModule) -> list[str]:
     return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in groups]
 
 
-def join_diagonal(device: str = "cpu") -> Pass:
+def join_groups(device: str = "cpu") -> Pass:
     """Returns the pass that joins products of the parts of one value, few rows, that go into one kind of neuron.
 
     Args:
