@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `neurokit` on the command line; by default that of the process.
     """
-    from neurokit import stages, stuck, supervised
+    from neurokit import garbage, stages, stuck, supervised
     from neurokit.cli import _common
 
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -103,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a path that is no UTF-8 is shown with question marks
         with suppress(AttributeError, ValueError):  # a notebook's has no such setting
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    if arguments is None:  # in tests and notebooks, signals belong to the caller
+    if arguments is None:  # in tests and notebooks, signals and the collector belong to the caller
+        garbage.search_rarely()
         if given[:1] and given[0] in _RUN_FILES:
             ended = supervised.child_status()
             if ended is not None:
