@@ -206,7 +206,7 @@ def _boxes_obstacle(spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: b
     """Returns why the convolution's kernel by boxes cannot take a call as a 1x1 convolution, or ""."""
     if v0 is not None or want_v:
         return "a membrane is given or wanted"
-    if spikes.shape[-1] != weight.shape[-1] and weight.shape[-1] % place.WHOLE:
+    if _groups(spikes, weight) > 1 and weight.shape[-1] % place.WHOLE:
         return f"groups of {weight.shape[-1]} channels are no multiple of {place.WHOLE}"
     return boxes.obstacle(spikes, weight, 1, 0, form)
 
@@ -215,11 +215,11 @@ def _takes_boxes(path: str, spikes: Tensor, weight: Tensor, v0: Tensor | None, w
     """Returns whether a call goes by tensor descriptors: on request, or where that is what was measured faster."""
     if path not in ("auto", "boxes") or _boxes_obstacle(spikes, weight, v0, want_v, form):
         return False
-    steps, rows, width = spikes.shape
+    steps, rows, _ = spikes.shape
     cols, inner = weight.shape
     key = boxes.typed(boxes.key(steps, 1, inner, cols, 1, 1, boxes.hint(rows)), weight.dtype)
-    grouped = weight.is_floating_point() and width != inner
-    default = "boxes" if grouped or (inner > FUSED_MAX_INNER and weight.dtype == torch.int8) else "fused"
+    whole = weight.dtype == torch.int8 and inner > FUSED_MAX_INNER
+    default = "boxes" if whole or _groups(spikes, weight) > 1 else "fused"
     return path == "boxes" or boxes.preferred(key, spikes.device, default) == "boxes"
 
 
@@ -285,7 +285,7 @@ def _gemm_then_lif(
 
 def _groups(spikes: Tensor, weight: Tensor) -> int:
     """Returns the groups of input channels, each in front of its own outputs: as many as fill the spikes' columns."""
-    return 1 if spikes.dtype == torch.int32 else spikes.shape[-1] // weight.shape[-1]
+    return 1 if spikes.dtype == torch.int32 else spikes.shape[-1] // max(1, weight.shape[-1]) or 1
 
 
 def _halves(rows: Tensor, weight: Tensor) -> Tensor:
