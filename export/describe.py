@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 def describe(captured: Captured) -> dict[str, Any]:
     """Returns what a manifest says of a captured model's graphs, ports, states and neurons."""
-    ends = most_steps(captured)
+    most = [most_steps(part) for part in captured.graphs]
+    ends = None if captured.parts else most[0]
+    graphs = [
+        describe_graph(part, file_of(part, captured), steps) for part, steps in zip(captured.graphs, most, strict=True)
+    ]
     return {
         "time_steps": captured.time_steps,
-        "graphs": [describe_graph(part, file_of(part, captured)) for part in captured.graphs],
+        "graphs": graphs,
         "reset_policy": _reset_policy(captured),
         "neurons": [{"path": n.path, "kind": n.kind, "op": n.op, "parameters": n.parameters} for n in captured.neurons],
         "target_info": {
@@ -35,10 +39,15 @@ def file_of(part: Captured, captured: Captured) -> str:
     return f"{part.graph}.onnx" if captured.parts else "model.onnx"
 
 
-def describe_graph(captured: Captured, file: str = "") -> dict[str, Any]:
+def describe_graph(captured: Captured, file: str = "", most: int | None = None) -> dict[str, Any]:
     """Returns what a manifest says of one graph: its file, ports, states and free axes.
 
     In the sequence form states start inside, so that the axes that grow with them are as long as at the first call.
+
+    Args:
+        captured: The graph.
+        file: Its file.
+        most: The largest T of a free one (`most_steps`), or None where no number ends it.
     """
     step = captured.form == "step"
     batch = captured.batch
@@ -59,7 +68,7 @@ def describe_graph(captured: Captured, file: str = "") -> dict[str, Any]:
     dims = captured.dims
     named = names_in(as_size(size) for shape in shapes for size in shape)
     free = {name: dims.get(name, Dim(name)) for name in named}
-    if TIME in free and (most := most_steps(captured)) is not None:
+    if TIME in free and most is not None:
         free[TIME] = replace(free[TIME], max=most)
     return {
         "name": captured.graph,

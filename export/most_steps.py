@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import BATCH, TIME, evaluate
+from neurokit.program.nodes import ancestors
 from neurokit.program.ops import names_of
 
 if TYPE_CHECKING:
@@ -90,18 +91,6 @@ def _outputs(nodes: Sequence[Node]) -> list[Any]:
     return list(nodes[-1].args[0])
 
 
-def _ancestors(of: Iterable[Any]) -> set[Any]:
-    """Returns nodes and all that they are computed of."""
-    found: set[Any] = set()
-    todo = list(of)
-    while todo:
-        node = todo.pop()
-        if node not in found:
-            found.add(node)
-            todo += node.all_input_nodes
-    return found
-
-
 def _reads(node: Any, data: Collection[Any]) -> bool:
     """Whether a value depends on data, not on their sizes alone."""
     todo, seen = [node], set()
@@ -135,7 +124,7 @@ def _by_number(index: Any, data: Collection[Any], counted: Collection[Any], port
     """Whether the number of the step, or T, chooses rows, and nothing else does but sizes of the inputs."""
     if _reads(index, data):
         return False
-    needed = _ancestors([index])
+    needed = ancestors([index])
     sized = [node for node in needed if _is_size(node)]
     of_inputs = all(node.args[0] in ports for node in sized)
     return of_inputs and bool(needed & {*counted} if counted else sized)
@@ -169,7 +158,7 @@ class _Numbers:
 
     def __init__(self, module: Any, wanted: Iterable[Any]) -> None:
         self._module = module
-        needed = _ancestors(wanted)
+        needed = ancestors(wanted)
         self._nodes = [node for node in module.graph.nodes if node in needed]
 
     def __call__(self, given: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
@@ -96,10 +95,10 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         **translations(attention),
     }
     program = ready(captured.program, set(table), opset)
-    taken = as_it_is(program) if program is not captured.program else nullcontext()
     if program is not captured.program:
         table[torch.ops.aten.batch_norm.default] = batch_norm
         table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
+    taken = as_it_is(program, captured.program)
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
         with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), asked_once(), taken:

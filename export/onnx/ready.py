@@ -117,12 +117,16 @@ def _types(value: Any) -> list[Any]:
 
 
 @contextmanager
-def as_it_is(program: Any) -> Iterator[None]:
+def as_it_is(program: Any, given: Any) -> Iterator[None]:
     """Lets torch's exporter take a program that is ready without the table by which it would decompose it.
 
     Args:
-        program: What `ready` returned, another program than it was given.
+        program: What `ready` returned.
+        given: What it was given; the same program is not ready, and decomposed as ever.
     """
+    if program is given:
+        yield
+        return
     from torch.onnx._internal.exporter import _fx_passes
 
     kind: Any = _fx_passes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from neurokit.export.onnx.functions import OPSET
@@ -51,7 +50,7 @@ def _body(node: Node) -> ir.Graph:
 
     traced = step_program(node)
     program = ready(traced, (), OPSET)
-    taken = as_it_is(program) if program is not traced else nullcontext()
+    taken = as_it_is(program, traced)
     with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), asked_once(), taken:
         warnings.simplefilter("ignore")
         exported = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False)

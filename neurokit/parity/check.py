@@ -98,7 +98,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     blind = judge_blind(probe, vectors) if vectors.blind else BlindRuns()
     if probe.can_force():
         faults += judge_neurons(probe, vectors.layers)
-    longer = reaches(artifact.manifest.target_info, _steps(vectors))
+    longer = reaches(artifact.manifest.target_info, vectors.feeds)
     if artifact.manifest.time_steps == "dynamic" and probe.can_force() and longer:
         faults += judge_longer(probe, vectors, keeps_more=vectors.hidden > 0)
     worst, text, batches = 0.0, TextFindings(), Batches()
@@ -133,11 +133,6 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
             blind.samples,
         ),
     )
-
-
-def _steps(vectors: Vectors) -> int:
-    """Returns T of the test vectors, where they are a sequence."""
-    return max(len(value) for value in vectors.feeds.values())
 
 
 def _tolerance(vectors: Vectors) -> float:

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from neurokit.target import Probe
 
 
-def reaches(info: Mapping[str, Any], steps: int) -> bool:
+def reaches(info: Mapping[str, Any], feeds: Mapping[str, np.ndarray]) -> bool:
     """Whether a form with a free T takes twice as many steps; one that reads a table by them may have no more rows.
 
     Args:
         info: What the target says of the artifact, `target_info`.
-        steps: T of the test vectors.
+        feeds: Inputs of the test vectors, a sequence.
     """
     most = info.get("most_steps")
-    return most is None or 2 * steps <= most
+    return most is None or 2 * max(map(len, feeds.values())) <= most
 
 
 def judge_longer(probe: Probe, vectors: Vectors, keeps_more: bool = False) -> list[str]:

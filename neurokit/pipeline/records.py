@@ -43,8 +43,7 @@ def vectors_for(
     else:
         feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
         made = make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
-    steps = max(map(len, made.feeds.values()))
-    if entries.get("time_steps") == "dynamic" and reaches(entries.get("target_info", {}), steps):
+    if entries.get("time_steps") == "dynamic" and reaches(entries.get("target_info", {}), made.feeds):
         made = with_longer(captured, made)
     return with_blind(sequence_of(captured), made, entries)
 

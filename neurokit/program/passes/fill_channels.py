@@ -8,7 +8,7 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.nn import functional
 
-from neurokit.program.nodes import aten
+from neurokit.program.nodes import aten, convolution_settings
 from neurokit.program.passes.base import Pass
 from neurokit.program.walk import fetch, store
 
@@ -23,9 +23,8 @@ def _images(module: GraphModule) -> list[Node]:
         if node.op != "call_function" or node.target is not aten.conv2d.default or node.kwargs:
             continue
         weight: Any = node.args[1]
-        groups = node.args[6] if len(node.args) > 6 else 1
         shape, kind = weight.meta["val"].shape, weight.meta["val"].dtype
-        if weight.op == "get_attr" and shape[1] == _GIVEN and groups == 1 and kind in _HALVES:
+        if weight.op == "get_attr" and shape[1] == _GIVEN and convolution_settings(node)[3] == 1 and kind in _HALVES:
             found.append(node)
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
-from neurokit.program.nodes import aten, pair
+from neurokit.program.nodes import aten, convolution_settings, pair
 from neurokit.program.passes.base import Pass
 
 
@@ -17,8 +17,7 @@ def _strided(module: GraphModule) -> list[tuple[Node, tuple[int, int]]]:
     for node in module.graph.nodes:
         if node.op != "call_function" or node.target is not aten.conv2d.default or node.kwargs:
             continue
-        given: list[Any] = [*node.args, *[None, 1, 0, 1, 1][len(node.args) - 2 :]]
-        weight, (stride, padding, groups) = node.args[1].meta["val"], (given[3], given[4], given[6])
+        weight, (stride, padding, _, groups) = node.args[1].meta["val"], convolution_settings(node)
         if len(node.meta["val"].shape) != 4 or groups != 1 or any(pair(padding)):
             continue
         if tuple(weight.shape[2:]) == (1, 1) and any(step > 1 for step in pair(stride)):
