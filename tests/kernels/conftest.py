@@ -18,6 +18,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # Float references must not be rounded to TF32.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    if INTERPRET:
+        from tests.kernels.interpreter import hasten
+
+        hasten()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
