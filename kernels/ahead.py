@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from neurokit.errors import MissingRuntimeError
@@ -55,12 +56,35 @@ def ptx_of(
     options = {"num_warps": num_warps, "enable_fp_fusion": False, "ptx_version": _PTX_VERSION}
     with knobs.compilation.scope():
         knobs.compilation.disable_line_info = True  # it holds paths of this machine
-        source = ASTSource(jitted, signature, dict(constants), hints)
-        compiled = compile(source, target=GPUTarget("cuda", CAPABILITY, 32), options=options)
+        with launched_in_order(jitted):
+            source = ASTSource(jitted, signature, dict(constants), hints)
+            compiled = compile(source, target=GPUTarget("cuda", CAPABILITY, 32), options=options)
     name, held = compiled.metadata.name, compiled.metadata
     if held.shared or held.global_scratch_size or held.profile_scratch_size:
         raise AssertionError(f"{name} needs memory that only Triton's own launcher hands out")
     return _rename(_without_scratch(compiled.asm["ptx"], name, len(types)), name)
+
+
+@contextmanager
+def launched_in_order(kernel: Any) -> Iterator[None]:
+    """Context in which a kernel is compiled for launches that do not overlap, whichever GPU this machine has.
+
+    Waiting for the launch before is an instruction of compute capability 9.0, and the assembler refuses it for others.
+
+    Args:
+        kernel: The kernel, a `triton.JITFunction`.
+    """
+    import triton.language as tl
+
+    from neurokit.kernels.common import triton as shared
+
+    _ = kernel.cache_key  # made once: Triton compares the constants that it was made with at every later launch
+    here = shared.PROCESSORS
+    shared.PROCESSORS = tl.constexpr(0)
+    try:
+        yield
+    finally:
+        shared.PROCESSORS = here
 
 
 def _without_scratch(ptx: str, name: str, count: int) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
 import torch
 
+from neurokit.kernels.ahead import launched_in_order
 from neurokit.kernels.common.descriptors import Boxes
 
 _OPS = (
@@ -92,9 +93,10 @@ class Compiled:
         import triton
 
         options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
-        source = source_of(kernel, args, kwargs)
         self.name = kernel.__name__
-        self.binary = triton.compile(source, target=target_of(capability), options=options)
+        with launched_in_order(kernel) if capability < 90 else nullcontext():
+            source = source_of(kernel, args, kwargs)
+            self.binary = triton.compile(source, target=target_of(capability), options=options)
         self.ptx: str = self.binary.asm["ptx"]
 
     def count(self, pattern: str) -> int:

@@ -64,6 +64,20 @@ def test_the_text_holds_what_the_contract_says():
 
 
 @compiled
+def test_the_code_is_the_same_where_launches_overlap(monkeypatch, tmp_path):
+    """On a GPU of capability 9.0 the kernel waits for the one before it: an instruction that others do not have."""
+    tl = pytest.importorskip("triton.language")
+    from neurokit.kernels.common import triton as shared
+
+    call = NeuronCall("lif", 2.0, 1.0, 0.0, steps=4)
+    wanted = lif_code(call)
+    monkeypatch.setattr(shared, "PROCESSORS", tl.constexpr(132))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    assert lif_code.__wrapped__(call) == wanted
+    assert shared.PROCESSORS == 132
+
+
+@compiled
 def test_no_sum_is_contracted():
     """Whatever assembles the text: only an instruction that says how it rounds may not be joined with another."""
     pytest.importorskip("triton")
