@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import io
+import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import torch
@@ -22,6 +24,7 @@ from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.export.aoti.realized import inputs_computed_once
 from neurokit.export.aoti.replaced import replaced
+from neurokit.export.aoti.wrapper import interface_apart
 from neurokit.program.nodes import hint
 from neurokit.scratch import scratch
 
@@ -109,6 +112,7 @@ def mended(on_gpu: bool) -> Iterator[None]:
     """Context in which PyTorch's compiler has the parts of ours that a program for a CPU, or for a GPU, needs."""
     with ExitStack() as stack:
         stack.enter_context(arrays_declared_where_used())
+        stack.enter_context(interface_apart())
         if on_gpu:
             for part in (
                 _scratch_of_the_grid,
@@ -119,6 +123,8 @@ def mended(on_gpu: bool) -> Iterator[None]:
                 _without_vectors,
             ):
                 stack.enter_context(part())
+        else:
+            stack.enter_context(_vectors_tried_here())
         yield
 
 
@@ -176,6 +182,25 @@ def _without_vectors() -> Iterator[None]:
     from torch._inductor import cpu_vec_isa
 
     with replaced(cpu_vec_isa, "valid_vec_isa_list", list):
+        yield
+
+
+@contextmanager
+def _vectors_tried_here() -> Iterator[None]:
+    """Has this process load what was compiled for a set of the CPU's instructions, to see whether it can.
+
+    PyTorch 2.11 starts a process for each of about ten sets, in every process that compiles, which imports torch to
+    load a library of one function that it does not call: 3 CPU seconds each, more than all that compiles a small
+    package. The lines that it would run are run here.
+    """
+    from torch._inductor import cpu_vec_isa
+
+    def run(command: list[str], **_: Any) -> int:
+        exec(command[-1], {})
+        return 0
+
+    own = SimpleNamespace(**{**vars(subprocess), "check_call": run})
+    with replaced(cpu_vec_isa, "subprocess", own):
         yield
 
 
