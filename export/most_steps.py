@@ -25,7 +25,7 @@ _Row = tuple["Node", int]  # what chooses rows, and how many there are
 def most_steps(captured: Captured) -> int | None:
     """Returns how many steps a program can make that is of any T, or of one step; None where no number ends it.
 
-    Only rows that the number of the step alone chooses are seen, not those that the input does.
+    Only rows that the number of the step or T alone chooses are seen, not those that the input does.
 
     Args:
         captured: A capture.
@@ -39,15 +39,17 @@ def most_steps(captured: Captured) -> int | None:
     nodes = list(module.graph.nodes)
     given = [node for node in nodes if node.op == "placeholder"]
     ports, states = given[: len(captured.inputs)], given[len(captured.inputs) :]
+    traced = None if single else _most_traced(captured, ports)
     after = dict(zip(states, _outputs(nodes)[len(captured.output_names) :], strict=False)) if single else {}
     counted = _counted(ports, states, after)
     data = {*ports, *states} - counted
     read = [row for row in _rows(nodes) if _by_number(row[0], data, counted, ports)]
     if not read:
-        return None
+        return traced
     run = _Numbers(module, [*(index for index, _ in read), *(after[state] for state in counted)])
     if not single:
-        return _longest(lambda steps: run.inside(_inputs(captured, ports, steps), read), max(size for _, size in read))
+        found = _longest(lambda steps: run.inside(_inputs(captured, ports, steps), read), max(size for _, size in read))
+        return min((most for most in (found, traced) if most is not None), default=None)
     held = dict(zip(states, captured.initial_states(_batch(captured)), strict=True))
     known = _inputs(captured, ports, 1)
     for step in range(min(_TRIED, max(size for _, size in read) + 1)):
@@ -56,6 +58,18 @@ def most_steps(captured: Captured) -> int | None:
             return step
         held = {state: values[after[state]] for state in counted}
     return None
+
+
+def _most_traced(captured: Captured, ports: Sequence[Node]) -> int | None:
+    """Returns the largest T that the trace holds for: `table[:T]` beside `[T, ...]` has no more rows than the table."""
+    known = captured.program.range_constraints
+    most = []
+    for port, node in zip(captured.inputs, ports, strict=True):
+        for said, size in zip(port.shape, node.meta["val"].shape, strict=True):
+            largest = known[size.node.expr].upper if str(said) == TIME and not isinstance(size, int) else None
+            if largest is not None and largest.is_Integer:
+                most.append(int(largest))
+    return min(most, default=None)
 
 
 def _longest(holds: Any, most: int) -> int | None:

@@ -31,14 +31,16 @@ def batch_axes(said: str, count: int, shapes: Sequence[Sequence[object]] = (), b
         said: What the outputs are over time.
         count: How many there are.
         shapes: Declared sizes of each, for outputs of some of the steps `[T / 2, B, ...]`, of which the word does not
-            say where the batch is.
+            say where the batch is, and those that have it elsewhere, as the states `[layers, B, hidden]` of an LSTM.
         batch: The batch size, where it is a number.
     """
     axes = [1 if kind == "sequence" else 0 for kind in of_each(said, count)]
     for at, (kind, shape) in enumerate(zip(of_each(said, count), shapes, strict=False)):
+        named = [axis for axis, size in enumerate(shape) if "B" in str(size) or (batch and size == batch)]
         if kind == "auto":
-            named = [axis for axis, size in enumerate(shape) if "B" in str(size) or (batch and size == batch)]
             axes[at] = named[0] if named else 0
+        elif kind != "sequence" and named and axes[at] not in named:  # declared sizes of a step have no time
+            axes[at] = named[0]
     return tuple(axes)
 
 

@@ -56,9 +56,10 @@ def exported(
         device: "cpu" or "cuda": kernels choose their form by it, so it comes before the decompositions.
     """
     from neurokit.capture.asked_once import asked_once
+    from neurokit.capture.lstm_states import lstm_states
     from neurokit.neurons.ops import decompositions
 
-    with torch.no_grad(), warnings.catch_warnings(), asked_once():
+    with torch.no_grad(), warnings.catch_warnings(), asked_once(), lstm_states():
         warnings.simplefilter("ignore")
         shapes = (tuple(dict(axes) for axes in free),)
         program = torch.export.export(module, tuple(examples), dynamic_shapes=shapes, strict=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
@@ -83,6 +84,7 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
     import torch
 
     from neurokit.capture.asked_once import asked_once
+    from neurokit.capture.lstm_states import lstm_states
 
     table = {
         torch.ops.neurokit.if_.default: _translation("if_"),
@@ -101,7 +103,10 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
     taken = as_it_is(program, captured.program)
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values(), asked_once(), taken:
+        quick = (one_registry(), known_values(), asked_once(), lstm_states(), taken)
+        with warnings.catch_warnings(), torch.no_grad(), ExitStack() as held:
+            for context in quick:
+                held.enter_context(context)
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,

@@ -18,7 +18,7 @@ from neurokit.capture.attribute_parts import anew
 from neurokit.capture.cells import REST, call_with_state, hands_on_state, library_of, output_and_state, states_handed
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
-from neurokit.capture.ordinary import graph_tensors, ordinary_copy
+from neurokit.capture.ordinary import ordinary_copy
 from neurokit.capture.resets import acting_on
 from neurokit.capture.twin import flatten_outputs
 from neurokit.errors import ModelLoadError
@@ -52,7 +52,7 @@ def untouched(module: nn.Module) -> nn.Module:
     Raises:
         ModelLoadError: If it cannot be copied.
     """
-    memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
+    memo: dict[int, Any] = {}
     try:
         made = ordinary_copy(module, memo)
     except Exception as error:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from neurokit.capture.fault_place import fault_place
 from neurokit.capture.lines import calling_line
 from neurokit.capture.rolling.laws import law_of
 
@@ -150,3 +151,24 @@ def _named(code: CodeType | None) -> Iterator[float]:
             yield value
         elif isinstance(value, CodeType):
             yield from _named(value)
+
+
+def rows_that_end(net: nn.Module, run: Callable[[int], None], short: int, long: int) -> str:
+    """Returns the line that asks for a row that is not there at a traced number of steps, or "" where none does.
+
+    Args:
+        net: The module.
+        run: Runs it over so many steps.
+        short: The smaller number of steps that is traced.
+        long: The larger one.
+    """
+    for steps in range(1, long + 1):
+        try:
+            run(steps)
+        except IndexError as error:
+            asks = fault_place(error, net)[1] or type(net).__name__
+            why = f"{asks} runs over {steps - 1} steps at most ({str(error).splitlines()[0]})"
+            return f"{why}, and a form of any T is found from {short} and {long}"
+        except Exception:  # something else is the matter
+            return ""
+    return ""

@@ -154,8 +154,14 @@ def refusal(
     )
 
 
-def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
-    """Returns the error of a loop over time whose number of steps cannot be left free."""
+def loop_over_free_steps(twin: Twin, spec: ModelSpec, error: Exception | None = None) -> UnsupportedError:
+    """Returns the error of a loop over time whose number of steps cannot be left free.
+
+    Args:
+        twin: The twin.
+        spec: The model.
+        error: What torch says of an operation that it does not run over all steps.
+    """
     fix = "give a number of time steps"
     reasons = [
         Unsupported(
@@ -184,6 +190,10 @@ def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
         if isinstance(slot.module, Held)
         for place in slot.module.place
     ]
+    if error is not None and not reasons:
+        said = (str(error).splitlines() or [""])[0][:200]
+        why = f"its steps do not run for any T at once ({type(error).__name__}: {said})"
+        reasons = [Unsupported("", spec.name, why, fix)]
     return UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", reasons)
 
 

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 def graph_tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Yields tensors that deepcopy refuses: results of an earlier forward pass that modules kept."""
+    """Yields tensors that deepcopy refuses: results that modules kept.
+
+    Of an earlier forward pass, or weights that torch's weight_norm or prune computed when they were applied.
+    """
     for part in uncompiled(module).modules():
         held = list(vars(part).values())
         while held:
@@ -62,8 +65,11 @@ def ordinary_copy(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.M
 
     Args:
         module: The module; it stays as it is.
-        memo: Of `copy.deepcopy`: what stands for its objects, by id.
+        memo: Of `copy.deepcopy`: what stands for its objects, by id. Results that are held come into it.
     """
+    memo = {} if memo is None else memo
+    for tensor in graph_tensors(module):
+        memo.setdefault(id(tensor), tensor.detach())
     return ordinary(copy.deepcopy(uncompiled(module), memo))
 
 

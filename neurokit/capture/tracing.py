@@ -17,7 +17,7 @@ from torch.fx import Node
 from neurokit.capture.contexts import plain_contexts
 from neurokit.capture.drawing import uniform
 from neurokit.capture.fake_quantisation import WrittenOut
-from neurokit.capture.later_steps import other_later
+from neurokit.capture.later_steps import other_later, rows_that_end
 from neurokit.capture.obstacles import LaterStepsError, loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
@@ -30,7 +30,7 @@ from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.capture.unannotated import without_empty_notes
 from neurokit.dims import BATCH, names_in
-from neurokit.errors import InputError, UnsupportedError
+from neurokit.errors import InputError, NeurokitError, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
 
@@ -220,6 +220,20 @@ def free_graph(job: Job) -> FreeGraph:
     Raises:
         UnsupportedError: If they differ in more than T.
     """
+    try:
+        return _free_graph(job)
+    except LaterStepsError:
+        raise
+    except Exception as error:
+        if rows := rows_that_end(job.twin.net, partial(_run, job), *LENGTHS):
+            raise LaterStepsError(job.spec.name, rows) from error
+        if isinstance(error, NeurokitError):
+            raise
+        # Operations of a step that do not run over all of them at once.
+        raise loop_over_free_steps(job.twin, job.spec, error) from error
+
+
+def _free_graph(job: Job) -> FreeGraph:
     programs = []
     for steps in LENGTHS:
         count = len(job.spec.inputs)

@@ -18,8 +18,9 @@ from neurokit.capture.hidden import Held, Place, start_of
 from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful
-from neurokit.capture.ordinary import graph_tensors, ordinary_copy
+from neurokit.capture.ordinary import ordinary_copy
 from neurokit.capture.own_memories import from_nothing, starts_from_nothing
+from neurokit.capture.plain_weights import plain_weights
 from neurokit.capture.refused_neurons import refuse, refuse_input
 from neurokit.capture.resets import acting_on_adopted
 from neurokit.capture.signature import Signature, named_leaves
@@ -43,7 +44,7 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
     Raises:
         ModelLoadError: If the module cannot be copied.
     """
-    memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
+    memo: dict[int, Any] = {}
     try:
         twin = ordinary_copy(module, memo)
     except Exception as error:
@@ -62,7 +63,7 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             # As a tensor it would make control flow depend on data; after training it is a constant.
             part._lambda_ = float(part._buffers.pop("_lambda_"))
     notes: list[str] = []
-    twin, adopted = adopt(twin.cpu().eval())
+    twin, adopted = adopt(plain_weights(twin.cpu().eval()))
     return twin, [*notes, *adopted]
 
 

@@ -26,12 +26,16 @@ def batched(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any
     Returns:
         What it puts out, every tensor stacked.
     """
+    if target is aten.matmul.default and not _by_matrices(places, args):
+        return _mapped(target, places, args, kwargs)
     if torch.Tag.pointwise in getattr(target, "tags", ()) or target in _ALIGNED:
         return _aligned(target, places, args, kwargs)
     if target in _FOLDED:
         return _folded(target, places, args, kwargs)
-    if target in _TRAILING:
+    if target in _TRAILING and tuple(places) == _TRAILING[target]:
         return target(*args, **kwargs)
+    if target is aten.linear.default and 1 in places:  # a weight that is another at every step
+        return _linear(places, *args)
     if target in _CELLS:
         return _recurrent_cell(target, places, *args)
     if target in (aten.cat.default, aten.stack.default):
@@ -67,6 +71,23 @@ def _folded(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any
     x = args[0]
     y = target(x.flatten(0, 1), *args[1:], **kwargs)
     return y.unflatten(0, (x.shape[0], x.shape[1]))
+
+
+def _linear(places: Collection[int], x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x W^T + b` with weights `[T, out, in]`, and whatever else is stacked."""
+    rank = x.dim() - (0 in places)
+    lead = [1] * (rank - 1)
+    turned = weight.transpose(-1, -2).reshape(weight.shape[0], *[1] * max(rank - 2, 0), *weight.shape[:0:-1])
+    y = (x.unsqueeze(-2) @ turned).squeeze(-2) if rank == 1 else x @ turned
+    if bias is None:
+        return y
+    return y + (bias.reshape(bias.shape[0], *lead, bias.shape[1]) if 2 in places else bias)
+
+
+def _by_matrices(places: Collection[int], args: Any) -> bool:
+    """Returns whether torch takes the steps for further samples: of two matrices, or before one vector for all."""
+    ranks = [value.dim() - (at in places) for at, value in enumerate(args)]
+    return min(ranks) >= 2 or (tuple(places) == (0,) and ranks[1] == 1)
 
 
 def _recurrent_cell(target: Any, places: Collection[int], x: Tensor, state: Any, *weights: Any) -> Any:
@@ -180,6 +201,13 @@ def _repeat(x: Tensor, times: Any) -> Tensor:
     return x.reshape(x.shape[0], *[1] * missing, *x.shape[1:]).repeat(1, *times)
 
 
+def _pad(x: Tensor, widths: Any, mode: str = "constant", value: float | None = None) -> Tensor:
+    """Pads the last axes; what torch pads with other than a number may have no axes more than a batch."""
+    if mode == "constant":
+        return aten.pad.default(x, widths, mode, value)
+    return aten.pad.default(x.flatten(0, 1), widths, mode, value).unflatten(0, x.shape[:2])
+
+
 _ALIGNED = {
     aten.matmul.default,
     aten.where.self,
@@ -229,12 +257,12 @@ _FOLDED = {
     aten.upsample_bilinear2d.default,
 }
 _CELLS = {aten.lstm_cell.default, aten.gru_cell.default, aten.rnn_tanh_cell.default, aten.rnn_relu_cell.default}
+# What works along the last axes, and which of its arguments may be stacked for that.
 _TRAILING = {
-    aten.linear.default,
-    aten.layer_norm.default,
-    aten.pad.default,
-    aten.constant_pad_nd.default,
-    aten.embedding.default,
+    aten.linear.default: (0,),
+    aten.layer_norm.default: (0,),
+    aten.constant_pad_nd.default: (0,),
+    aten.embedding.default: (1,),
 }
 _SHIFTED: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(
@@ -281,4 +309,5 @@ _OWN: dict[Any, Callable[..., Any]] = {
     aten.squeeze.dims: _squeeze_dims,
     aten.unflatten.int: _unflatten,
     aten.repeat.default: _repeat,
+    aten.pad.default: _pad,
 }

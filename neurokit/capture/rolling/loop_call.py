@@ -13,6 +13,20 @@ def _laid_out(value: Tensor) -> Tensor:
     return value.clone(memory_format=contiguous_format)
 
 
+def _apart(values: Sequence[Tensor], others: Sequence[Any]) -> list[Tensor]:
+    """Returns first values as a scan takes them: contiguous, and none of them another one or what every step reads.
+
+    `u = v = zeros` makes two of one tensor, and a rest from which a membrane starts is also where it is reset to.
+    """
+    known: list[Any] = list(others)
+    made = []
+    for value in values:
+        again = any(value is one for one in known)
+        made.append(value.clone(memory_format=contiguous_format) if again else value.contiguous())
+        known.append(value)
+    return made
+
+
 class LoopCall:
     """A loop as one call: `(first values, sequences, others) -> (last values, outputs of every step)`.
 
@@ -37,7 +51,7 @@ class LoopCall:
             # A scan may not hand out an alias of what it carries, and what it carries lies in memory as at its start.
             return [_laid_out(v) for v in made[: self.carried]], [v.clone() for v in made[self.carried :]]
 
-        last, outputs = scan(combine, [v.contiguous() for v in first], list(sequences))
+        last, outputs = scan(combine, _apart(first, others), list(sequences))
         return [*last, *outputs]
 
     def step(self, carried: Sequence[Tensor], given: Sequence[Tensor], others: Sequence[Any]) -> list[Tensor]:

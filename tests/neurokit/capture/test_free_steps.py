@@ -144,6 +144,34 @@ class Heads(nn.Module):
         return torch.stack(found)
 
 
+class Alike(nn.Module):
+    """Values that begin as one tensor, by `u = v = a`, or as what every step reads; weights that are scaled by step."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.fc, self.out = kind, nn.Linear(10, 12), nn.Linear(12, 4)
+        self.scales = nn.Parameter(torch.linspace(0.5, 1.5, 20))
+
+    def forward(self, x):
+        u = v = a = rest = torch.full((x.shape[1], 12), 0.0 if self.kind == "chained" else -0.1, dtype=x.dtype)
+        found = []
+        for t in range(x.shape[0]):
+            weight = self.fc.weight * self.scales[t] if self.kind == "scaled" else self.fc.weight
+            current = torch.nn.functional.linear(x[t], weight, self.fc.bias)
+            if self.kind == "chained":
+                u = 0.6 * u + current
+                v = 0.8 * v + u - a
+                z = (v > 1.0).to(x.dtype)
+                a = 0.9 * a + z
+                v = v * (1 - z)
+            else:
+                v = rest + 0.8 * (v - rest) + current
+                z = (v > 1.0).to(x.dtype)
+                v = torch.where(z > 0, rest, v)
+            found.append(self.out(z))
+        return torch.stack(found)
+
+
 NETS = {
     "cell": lambda: boosted(Cells("cell"), 6.0),
     "recurrent cell": lambda: boosted(Cells("recurrent cell"), 6.0),
@@ -157,8 +185,9 @@ NETS = {
     "dropped": lambda: boosted(Dropped(), 6.0),
     "heads": lambda: boosted(Heads(12), 3.0),
     "heads anew": lambda: boosted(Heads(8), 3.0),
+    **{kind: lambda kind=kind: boosted(Alike(kind), 5.0) for kind in ("chained", "rest", "scaled")},
 }
-FAST = {"batch first", "dropped", "later", "first spikes"}
+FAST = {"batch first", "dropped", "later", "first spikes", "chained", "scaled"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in NETS])

@@ -44,3 +44,5 @@ def test_axes_come_from_the_port_where_the_word_does_not_say():
     assert batch_axes("sequence,mean,auto", 3, shapes) == (1, 0, 1)
     assert batch_axes("auto", 1, [(3, 2, 5)], 2) == (1,)
     assert batch_axes("auto", 1) == (0,)
+    assert batch_axes("last", 2, [("B", 3), (1, "B", 8)]) == (0, 1)  # states of an LSTM
+    assert batch_axes("sequence", 1, [("B", 3)]) == (1,)  # a step's port
