@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -13,6 +12,8 @@ from neurokit.quantity import Quantity
 from neurokit.reports._base import Report
 
 LatencyVerdict = Literal["VALID", "INVALID"]
+
+_LONGEST_S = 1e9  # thirty years; near the largest float, axes and intervals of it have no number
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class LatencyReport(Report):
     warm_up: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.samples_s or not all(math.isfinite(sample) and sample >= 0 for sample in self.samples_s):
-            raise InputError("a latency report needs samples", expected="at least one finite time >= 0 s")
+        if not self.samples_s or not all(0 <= sample <= _LONGEST_S for sample in self.samples_s):
+            expected = f"at least one, each a time from 0 to {_LONGEST_S:g} s"
+            raise InputError("a latency report needs samples", expected=expected)
 
     def __repr__(self) -> str:
         where = f"{self.model!r} on {self.target!r}, {self.scenario}, batch {self.batch}"

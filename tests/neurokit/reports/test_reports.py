@@ -132,7 +132,7 @@ def test_a_reason_from_outside_makes_a_run_invalid():
     assert latency([0.1] * 200, reasons=["clock drift"]).verdict == "INVALID"
 
 
-@pytest.mark.parametrize("samples", [[], [math.nan], [-1.0], [math.inf]])
+@pytest.mark.parametrize("samples", [[], [math.nan], [-1.0], [math.inf], [1e-3, 1e308]])
 def test_samples_that_are_no_times_are_refused(samples):
     with pytest.raises(InputError):
         latency(samples)
