@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import random
@@ -28,6 +29,17 @@ def notes_of_trust(tmp_path_factory):
     """What the tests export is noted in a folder of their own, not in the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_measurements():
+    """What does not state its rules is measured for a moment: times that must settle first take up to 20 s."""
+    from neurokit.bench.job import Rules
+    from tests.neurokit.bench.rules import FAST
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rules.__init__, "__defaults__", dataclasses.astuple(FAST))
         yield
 
 

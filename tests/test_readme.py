@@ -1,5 +1,6 @@
 """What README and CONTRIBUTING show runs as it stands there."""
 
+import json
 import os
 import re
 import shlex
@@ -90,9 +91,22 @@ HOLDS = {
 }
 
 
-@pytest.mark.parametrize("body", fences("CONTRIBUTING.md", "python"), ids=first_name)
-def test_contributing_examples_run_as_they_stand(shell, body):
-    shell(sys.executable, "-c", f"{body}\n{HOLDS.get(first_name(body), '')}")
+# Each example in a namespace of its own; one process for all of them, as PyTorch is imported in it.
+EACH = """
+import json, sys, traceback
+for name, body in json.loads(sys.argv[1]):
+    try:
+        exec(compile(body, name, "exec"), {"__name__": name})
+    except BaseException:
+        sys.exit(f"{name}: {traceback.format_exc()}")
+    print(name)
+"""
+
+
+def test_contributing_examples_run_as_they_stand(shell):
+    bodies = fences("CONTRIBUTING.md", "python")
+    examples = [(first_name(body), f"{body}\n{HOLDS.get(first_name(body), '')}") for body in bodies]
+    assert shell(sys.executable, "-c", EACH, json.dumps(examples)).split() == [name for name, _ in examples]
 
 
 def test_every_recipe_is_held():

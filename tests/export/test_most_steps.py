@@ -1,5 +1,6 @@
 """A table that is read by the number of the step ends: more steps than rows are refused, by every runtime alike."""
 
+import functools
 import importlib.util
 
 import numpy as np
@@ -55,13 +56,20 @@ def spec_of(steps=3, **how):
     return module, nk.ModelSpec("table", lambda: module, (nk.TensorSpec("x", (6,)),), time_steps=steps)
 
 
+@pytest.fixture(scope="module")
+def over_any_steps():
+    """Captures each kind of table once over any number of steps: a few seconds each, and many tests begin with it."""
+    return functools.cache(lambda **how: nk.capture(spec_of(steps=4, **how)[1], time_steps="dynamic"))
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize(("how", "most"), [("row", ROWS), ("next", ROWS - 1), ("embedding", ROWS), ("none", None)])
-def test_the_steps_are_those_for_which_the_module_has_rows(how, most, by_hand):
+def test_the_steps_are_those_for_which_the_module_has_rows(how, most, by_hand, over_any_steps):
     module, spec = spec_of(how=how, by_hand=by_hand)
-    assert most_steps(nk.capture(spec, time_steps="dynamic")) == most
-    assert most_steps(nk.capture(spec).retrace(form="step")) == most
-    assert most_steps(nk.capture(spec)) is None  # T is a number
+    assert most_steps(over_any_steps(how=how, by_hand=by_hand)) == most
+    fixed = nk.capture(spec)
+    assert most_steps(fixed.retrace(form="step")) == most
+    assert most_steps(fixed) is None  # T is a number
     if most is not None:
         module(torch.zeros(most, 1, 6))
         with pytest.raises(IndexError):
@@ -104,10 +112,9 @@ def targets():
 
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("target", targets())
-def test_more_steps_than_rows_are_refused_in_a_line_and_not_computed(target, by_hand, tmp_path):
-    module, spec = spec_of(steps=4, by_hand=by_hand)
-    free = nk.capture(spec, time_steps="dynamic")
-    artifact = nk.lower(free, target, tmp_path / "a")
+def test_more_steps_than_rows_are_refused_in_a_line_and_not_computed(target, by_hand, over_any_steps, tmp_path):
+    module, _ = spec_of(steps=4, by_hand=by_hand)
+    artifact = nk.lower(over_any_steps(how="row", by_hand=by_hand), target, tmp_path / "a")
     assert artifact.manifest.parity["verdict"] == "exact"
     assert artifact.manifest.target_info["most_steps"] == ROWS
     x = np.random.default_rng(0).random((ROWS + 1, 2, 6), np.float32)

@@ -60,6 +60,7 @@ def steady():
         yield from (0.0100, 0.0101, 0.0102)
 
 
+@pytest.mark.usefixtures("whole_rules")
 def test_a_quiet_steady_run_is_valid():
     found = simulated(steady(), busy=1.0)
     assert (found.verdict, found.reasons) == ("VALID", ())
@@ -68,12 +69,14 @@ def test_a_quiet_steady_run_is_valid():
     assert found.warm_up["settled"]
 
 
+@pytest.mark.usefixtures("whole_rules")
 def test_planted_background_load_makes_it_invalid():
     found = simulated(steady(), busy=2.0)
     assert found.verdict == "INVALID"
     assert found.reasons == ("competing load: other processes used 1.00 CPUs, more than 0.10",)
 
 
+@pytest.mark.usefixtures("whole_rules")
 def test_planted_noise_makes_it_invalid():
     def noisy():
         while True:

@@ -69,6 +69,7 @@ def test_reporting_is_not_timed():
     assert [left for _, left in seen] == sorted((left for _, left in seen), reverse=True)
 
 
+@pytest.mark.usefixtures("whole_rules")
 def test_warms_up_until_settled():
     clock = Clock()
     falling = [0.1 / (1 + k) for k in range(30)]
@@ -78,6 +79,7 @@ def test_warms_up_until_settled():
     assert warm.seconds >= 1
 
 
+@pytest.mark.usefixtures("whole_rules")
 def test_what_never_settles_is_told():
     clock = Clock()
     rising = (0.01 * 1.05**k for k in range(10**6))

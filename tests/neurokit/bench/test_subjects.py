@@ -67,7 +67,7 @@ def test_a_refusal_lists_every_reason():
     assert failed(caught.value)["fix"] == "add --numerics exact"
 
 
-def test_the_event_engine_computes_what_torch_computes(tmp_path, capsys):
+def test_the_event_engine_computes_what_torch_computes(in_this_process, tmp_path, capsys):
     """By the command line; the engine compares every spike with PyTorch's before anything is timed."""
     out = tmp_path / "r.json"
     np.savez(
@@ -157,7 +157,7 @@ def test_the_decomposed_neurons_are_the_neurons():
 
 
 def test_weights_from_a_file_are_measured(tmp_path):
-    """Oracle: accuracy on labels that only the network with these weights gives."""
+    """In a process of its own. Oracle: accuracy on labels that only the network with these weights gives."""
     import torch
     from safetensors.torch import save_file
 
@@ -180,7 +180,7 @@ def test_weights_from_a_file_are_measured(tmp_path):
     assert report.accuracy == {"correct": 12, "total": 12, "data": "d.npz"}
 
 
-def test_a_bare_module_and_a_file_are_models_too(tmp_path):
+def test_a_bare_module_and_a_file_are_models_too(in_this_process, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())\n"
     )
