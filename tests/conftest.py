@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from neurokit.garbage import search_rarely
 
@@ -22,6 +23,9 @@ from neurokit.garbage import search_rarely
 torch.set_num_threads(1)
 # What libraries and shared captures hold stays to the end; 55 tests took 41.7 s of CPU for 44.5.
 search_rarely()
+# How long an example takes says how busy the machine is; it failed tests on a loaded one.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True, scope="session")

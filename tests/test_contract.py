@@ -44,6 +44,9 @@ OUTSIDE = (
 # `make test-slow` does the others.
 QUICK_FORM = {
     "metaspikeformer_small": "onnx",
+    "ms_resnet18_small": "onnx",
+    "puppets_ms_resnet_small": "onnx-step",
+    "puppets_spiking_mobilenet_small": "onnx-scan",
     "spiking_vgg11_bn_small": "none",
     "spikformer_ti_small": "none",
     "qkformer_10_384_small": "none",

@@ -201,7 +201,7 @@ def branches():
 
 @pytest.fixture(scope="module")
 def still():
-    spec = ModelSpec("branches", branches, (PICTURE,), time_steps=4)
+    spec = ModelSpec("branches", branches, (PICTURE,), time_steps=2)
     return nk.exact(nk.capture(nk.transform(spec, ["still_image"])))
 
 

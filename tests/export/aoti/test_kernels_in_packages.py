@@ -136,7 +136,7 @@ def test_a_residual_goes_with_the_kernel(numerics, membranes, tmp_path, monkeypa
 @pytest.fixture(scope="module")
 def membranes():
     torch.manual_seed(3)
-    return nk.capture(ModelSpec("net", lambda: dyadic(Membranes().eval()), (PICTURE,), time_steps=3))
+    return nk.capture(ModelSpec("net", lambda: dyadic(Membranes().eval()), (PICTURE,), time_steps=2))
 
 
 def _sum_without_residual(true):

@@ -1,5 +1,6 @@
 """Networks x forms: what ONNX Runtime makes of the lowered file, against the module itself in float64."""
 
+import functools
 import json
 
 import numpy as np
@@ -65,11 +66,23 @@ def eager(net, x, stepwise):
         return (torch.stack([net(x_t) for x_t in x]) if stepwise else net(x)).numpy()
 
 
+@functools.lru_cache(maxsize=4)
+def captured(make, shape, stepwise):
+    """Captures a network once for its forms, which follow each other."""
+    return nk.capture(
+        ModelSpec("net", make, (TensorSpec("x", shape),), T, time_input="step" if stepwise else "sequence")
+    )
+
+
+@functools.cache
+def maker(style, kind):
+    return lambda: style(kind).eval()
+
+
 def check(make, shape, form, folder, stepwise=False, refused=()):
-    spec = ModelSpec("net", make, (TensorSpec("x", shape),), T, time_input="step" if stepwise else "sequence")
     x = (np.random.default_rng(5).integers(0, 9, (T, B, *shape)) / 4).astype(np.float32)
     try:
-        nk.lower(nk.capture(spec), form, folder / "a", verified=False)
+        nk.lower(captured(make, shape, stepwise), form, folder / "a", verified=False)
     except UnsupportedError:
         assert form in refused
         return
@@ -95,13 +108,13 @@ def cases():
 
 @pytest.mark.parametrize(("kind", "style", "form", "refused"), list(cases()))
 def test_a_loop_in_forward(kind, style, form, refused, tmp_path):
-    check(lambda: style(kind).eval(), (6,), form, tmp_path, refused=refused)
+    check(maker(style, kind), (6,), form, tmp_path, refused=refused)
 
 
 @pytest.mark.parametrize("form", ["onnx", "onnx-step"])
 @pytest.mark.parametrize("style", loops.STEPWISE, ids=lambda style: style.__name__)
 def test_a_step_a_call_with_state_of_its_own(style, form, tmp_path):
-    check(lambda: style("lif").eval(), (6,), form, tmp_path, stepwise=True)
+    check(maker(style, "lif"), (6,), form, tmp_path, stepwise=True)
 
 
 @pytest.mark.parametrize("name", list(published.PUBLISHED))

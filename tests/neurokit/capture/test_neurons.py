@@ -208,9 +208,25 @@ def run(captured, x):
         return captured.program.module()(x.clone(), *states)[0]
 
 
-ALL = [pytest.param(case, mode, id=f"{case.name}-{mode}") for case in CASES for mode in case.modes]
-# The other step mode differs in what is around the neuron only.
+# A case of every class; the others are its other settings.
+FIRST = list({case.name.partition("-")[0]: case for case in reversed(CASES)}.values())
+
+
+def _later(case):
+    """Marks a class's other settings slow where what is crossed with them does not depend on them."""
+    return () if case in FIRST else pytest.mark.slow
+
+
+# The other step mode differs in what is around the neuron only: every setting is captured in one mode and every class
+# in both in each run, all of them in the slow one.
+ALL = [
+    pytest.param(case, mode, id=f"{case.name}-{mode}", marks=() if mode == case.modes[-1] else _later(case))
+    for case in CASES
+    for mode in case.modes
+]
 ONE_MODE = [pytest.param(case, case.modes[-1], id=case.name) for case in CASES]
+# A free T is the same loop whatever a step's settings are, which sequences and steps are held to.
+ANY_STEPS = [pytest.param(case, case.modes[-1], id=case.name, marks=_later(case)) for case in CASES]
 
 
 def test_every_class_of_spikingjelly_has_a_case():
@@ -242,7 +258,7 @@ def test_a_sequence_is_the_modules(case, mode):
 REFUSED_DYNAMIC = ("PSN", "SlidingPSN", "MaskedPSN", "GatedLIF", "NonSpikingIF")
 
 
-@pytest.mark.parametrize(("case", "mode"), ONE_MODE)
+@pytest.mark.parametrize(("case", "mode"), ANY_STEPS)
 def test_any_number_of_steps_or_a_reason(case, mode):
     if case.fixed_t or case.name.startswith(REFUSED_DYNAMIC):
         with pytest.raises(UnsupportedError) as refused:

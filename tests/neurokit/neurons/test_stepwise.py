@@ -124,7 +124,16 @@ def test_its_step_is_a_program_in_plain_operations(case):
     assert np.array_equal(torch.stack(made).numpy() > 0, expected(net, equations, x)[0])
 
 
-@pytest.mark.parametrize("form", ["onnx-scan", "onnx-step"])
+# A form is written of the step's program, whichever neuron's it is: of two neurons both are in every run.
+BOTH_FORMS = ("IzhikevichNode", "Adaptive")
+FORMS = [
+    pytest.param(name, form, marks=() if name in BOTH_FORMS or form == once else pytest.mark.slow)
+    for name, once in (("QIFNode", "onnx-scan"), ("EIFNode", "onnx-step"), *((each, "") for each in BOTH_FORMS))
+    for form in ("onnx-scan", "onnx-step")
+]
+
+
+@pytest.mark.parametrize(("case", "form"), FORMS, indirect=["case"])
 def test_it_is_written_in_every_form(case, form, tmp_path):
     net, equations, _x, captured = case
     artifact = pipeline.lower(captured, form, tmp_path / form)
