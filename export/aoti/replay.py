@@ -51,22 +51,24 @@ class Replayed:
             while len(self._recorded) > _KEPT:
                 self._recorded.pop(next(iter(self._recorded)))
             return self.model(*given)
-        recorded = self._recorded[key] or self._record(key, given)
-        if recorded is None:
+        kept = self._recorded[key] or self._record(key, given)
+        if kept is None:
             return self.model(*given)
-        for kept, x in zip(recorded.inputs, given, strict=True):
-            kept.copy_(x)
-        recorded.graph.replay()
-        return [y.clone() for y in recorded.outputs]
+        for place, x in zip(kept.inputs, given, strict=True):
+            place.copy_(x)
+        kept.graph.replay()
+        return [y.clone() for y in kept.outputs]
 
     def _record(self, key: Any, given: Sequence[torch.Tensor]) -> _Recorded | None:
         import torch
+
+        from neurokit.cuda_graphs import recorded
 
         inputs = tuple(x.clone() for x in given)
         graph = torch.cuda.CUDAGraph()
         try:
             torch.cuda.synchronize()
-            with torch.cuda.graph(graph):
+            with recorded(graph):
                 outputs = tuple(self.model(*inputs))
         except RuntimeError as error:  # an operator that waits for the host, or a library that cannot be recorded
             self.refusal = str(error).strip().splitlines()[0]

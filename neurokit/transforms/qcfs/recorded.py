@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from neurokit.cuda_graphs import recorded
+
 _WARM = 3  # steps before the recording, in which libraries choose and compile their kernels
 
 
@@ -30,7 +32,7 @@ class Recorded:
                 step(self._given, self._labels)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with recorded(self._graph):
             step(self._given, self._labels)
 
     def __call__(self, given: Tensor, labels: Tensor | None) -> None:

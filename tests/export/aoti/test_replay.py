@@ -40,6 +40,25 @@ def test_what_waits_for_the_host_is_called():
     assert all(torch.equal(y, x * 3 * x[0]) for x, y in zip(given, found, strict=True))
 
 
+@ON_GPU
+def test_what_cannot_be_recorded_leaves_the_process_as_it_was():
+    """Random numbers are drawn as before, on the stream of before, and other models are recorded."""
+    stream = torch.cuda.current_stream()
+    state = torch.cuda.get_rng_state()
+    run = Replayed(lambda x: [x * float(x.sum()) + torch.rand_like(x)])
+    for _ in range(3):
+        torch.cuda.set_rng_state(state)
+        found = run(torch.ones(3, device="cuda"))[0]
+    assert run.refusal
+    torch.cuda.set_rng_state(state)
+    assert torch.equal(found, 3 + torch.rand(3, device="cuda"))
+    assert torch.cuda.current_stream() == stream
+    model = _Counted()
+    again = Replayed(model)
+    assert [again(torch.ones(2, device="cuda"))[0].tolist() for _ in range(4)] == [[3.0, 3.0]] * 4
+    assert again.replays
+
+
 def test_calls_of_new_shapes_run_the_model():
     model = _Counted()
     run = Replayed(model)
