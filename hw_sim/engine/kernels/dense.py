@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from neurokit.hw_sim.engine.kernels.compiled import on_threads
 from neurokit.hw_sim.engine.kernels.neurons import CURRENT, add_block, copy, flush, step_neurons, store_block
 from neurokit.hw_sim.engine.kernels.route import add_scaled
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def multiply(left, right, out):
     """Activation times activation: `out[n, i, :] += left[n, i, k] * right[n, k, :]` for every left != 0.
 
@@ -29,7 +30,7 @@ def multiply(left, right, out):
                     add_scaled(total, zero, terms, np.uint64(k), zero, columns, left[n, i, k])
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def count_places(values, channels, counts):
     """Counts the values other than zero at each place, `[T, R, places x channels]` to `counts` `[T, R, places]`."""
     steps, rows, size = values.shape
@@ -51,7 +52,7 @@ def _add_products(out, to, weight, tap, values, start, channels):
         out[to + c] += weight[tap, c] * values[start + c]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def advance_each(
     values,
     counts,
@@ -141,7 +142,7 @@ def _keep_larger(out, to, values, start, channels):
         out[to + c] = max(out[to + c], values[start + c])
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def pool_maximum(values, rows, places, channels, out):
     """Writes the largest value of each window.
 
@@ -173,7 +174,7 @@ def pool_maximum(values, rows, places, channels, out):
                         )
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def rescale(values, shift, low, high):
     """Divides by `2**shift`, rounds half to even and limits to `low` to `high`, in place (see `Rescale`)."""
     half = (1 << shift) >> 1
@@ -186,7 +187,7 @@ def rescale(values, shift, low, high):
             values[i] = min(max(kept, low), high)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def weigh(values, fan_out, total):
     """Adds up the fan-out of the values other than zero, `[T, N]` and `[N]` to `[T]`."""
     for t in prange(len(values)):

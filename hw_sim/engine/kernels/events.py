@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from neurokit.hw_sim.engine.kernels.compiled import on_threads
+
 # Spikes are bytes of 0 or 1: this multiple of eight of them has their sum in its highest byte.
 _SUM_OF_BYTES = np.uint64(0x0101010101010101)
 _HIGHEST = np.uint64(56)
 _ONE = np.uint64(1)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def _count_rows(values, words, rows):
     """Counts the values other than zero in each row, `[T, R, n]` to `rows` `[T, R + 1]` (not yet summed up)."""
     steps, count, size = values.shape
@@ -47,7 +49,7 @@ def _fill_stretch(values, start, stop, channels, place, channel, value, graded, 
     return e
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def _fill_rows(values, words, channels, rows, place, channel, value, graded):
     """Writes place and channel (and value) of each value other than zero; `words` are the same bytes by eights."""
     steps, count, size = values.shape
@@ -106,7 +108,7 @@ def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.nda
     return rows, place, channel, value
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def channels_last(values, out):
     """Moves spikes `[T, channels, positions]` to `out` `[T, positions, channels]`, which holds zeros."""
     steps, channels, positions = values.shape
@@ -117,7 +119,7 @@ def channels_last(values, out):
                     out[t, i, c] = 1
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def pack_events(rows, place, channel, width, channels, channels_first, bits):
     """Sets the bit of each event in `bits` `[T, ceil(N / 8)]`, which holds zeros, as numpy packs bits."""
     for t in prange(rows.shape[0]):

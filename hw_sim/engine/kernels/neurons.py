@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from neurokit.hw_sim.engine.kernels.compiled import on_threads
+
 # Neuron modes.
 CURRENT, INTEGRATE, LEAK, LEAK_WITH_INPUT = 0, 1, 2, 3
 
@@ -83,7 +85,7 @@ def store_block(out, values, width, block, real, first, channels):
             out[to + c] = values[start + c]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def integrate(current, threshold, reset, start, dynamics, spikes):
     """Advances neurons that receive nothing but currents `[T, N]`; `current` is used up."""
     steps, size = current.shape

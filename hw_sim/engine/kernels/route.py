@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from neurokit.hw_sim.engine.kernels.compiled import on_threads
 from neurokit.hw_sim.engine.kernels.neurons import (
     CURRENT,
     add_block,
@@ -82,7 +83,7 @@ def _route_row(
     return used
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@on_threads
 def advance(
     rows,
     place,

@@ -45,7 +45,12 @@ def numbers_for(rng, population: Population, scale: int) -> IntegerPopulation:
     )
 
 
-def same_everywhere(net: IntegerNetwork, inputs: dict[str, np.ndarray], threads: int = 2):
+# Loops for several threads are compiled by themselves, 16 s for one where a loop for one thread takes 9: every run has
+# them on a convolutional network, the slow one on all.
+on_threads = pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
+
+
+def same_everywhere(net: IntegerNetwork, inputs: dict[str, np.ndarray], threads: int):
     """Runs engine and reference and compares every population; returns the engine's run."""
     steps = len(next(iter(inputs.values())))
     names = [p.name for p in net.network.populations]
@@ -104,11 +109,12 @@ def chains(draw):
     return net, {"in": values}
 
 
+@on_threads
 @settings(max_examples=60, deadline=None)
-@given(chains())
-def test_random_chains_have_the_reference_values(case):
+@given(case=chains())
+def test_random_chains_have_the_reference_values(case, threads):
     net, inputs = case
-    run = same_everywhere(net, inputs)
+    run = same_everywhere(net, inputs, threads)
     # What was counted while routing is what the projections' rules say, from the recorded spikes.
     for p in net.network.projections:
         source = run.rasters[p.source].unpack() if p.source in run.rasters else (run.currents[p.source] != 0)
@@ -192,10 +198,11 @@ def residual_net(rng, steps: int = 3) -> tuple[IntegerNetwork, dict[str, np.ndar
     return net, {"image": rng.integers(-256, 257, (steps, 3, h, w))}
 
 
+@on_threads
 @pytest.mark.parametrize("seed", range(8))
-def test_shortcuts_products_rescaling_and_means_have_the_reference_values(seed):
+def test_shortcuts_products_rescaling_and_means_have_the_reference_values(seed, threads):
     net, inputs = residual_net(np.random.default_rng(seed))
-    run = same_everywhere(net, inputs)
+    run = same_everywhere(net, inputs, threads)
     assert run.rasters["a"].count > 0  # a silent network would prove nothing
     counts = {
         c.name: c
@@ -309,10 +316,11 @@ def test_bad_input_is_refused():
         engine.run({"in": np.zeros((2, 4), int)}, record=["nothing"])
 
 
+@on_threads
 @pytest.mark.parametrize("rate", [0.005, 0.3])
 @pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize(("kernel", "stride", "padding", "pool"), [(5, 1, 2, False), (3, 2, 1, False), (2, 2, 0, True)])
-def test_channel_by_channel_is_the_same_dense_and_from_events(rate, graded, kernel, stride, padding, pool):
+def test_channel_by_channel_is_the_same_dense_and_from_events(rate, graded, kernel, stride, padding, pool, threads):
     rng = np.random.default_rng(7)
     shape, steps = (24, 9, 10), 3
     if pool:
@@ -332,15 +340,16 @@ def test_channel_by_channel_is_the_same_dense_and_from_events(rate, graded, kern
     )
     spikes = (rng.random((steps, *shape)) < rate).astype(np.int64)
     given = {"in": spikes * (rng.integers(1, 10, spikes.shape) if graded else 1)}
-    run = same_everywhere(net, given)
+    run = same_everywhere(net, given, threads)
     plan = Engine(net, steps)._plans["n"]
     source = Value(plan.routes[0].source.inward(given["in"]).reshape(steps, 9, -1), plan.routes[0].source)
     assert plan._is_dense(plan.routes[0], source) == (rate > 0.1)
     np.testing.assert_array_equal(run.events["p"], p.synaptic_events(spikes.reshape(steps, -1).astype(np.uint8)))
 
 
+@on_threads
 @pytest.mark.parametrize("steps", [1, 4])
-def test_an_image_shown_in_every_step_is_routed_once(steps):
+def test_an_image_shown_in_every_step_is_routed_once(steps, threads):
     rng = np.random.default_rng(3)
     p = Projection.conv("p", "in", "n", (2, 7, 7), 5, (3, 3), 1, 1)
     populations = (Population("in", (2, 7, 7), "input", binary=False), Population("n", p.target_shape, model=MODELS[1]))
@@ -349,10 +358,10 @@ def test_an_image_shown_in_every_step_is_routed_once(steps):
         Network("still", populations, (p,)), {"n": IntegerPopulation(bias=7, threshold=3000)}, {"p": weight}, {"in": 99}
     )
     image = rng.integers(0, 99, (2, 7, 7))
-    run = same_everywhere(net, {"in": np.stack([image] * steps)})
+    run = same_everywhere(net, {"in": np.stack([image] * steps)}, threads)
     assert (run.events["p"] == run.events["p"][0]).all()
     moving = np.stack([np.roll(image, t, axis=1) for t in range(steps)])
-    same_everywhere(net, {"in": moving})
+    same_everywhere(net, {"in": moving}, threads)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
