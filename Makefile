@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := bench,demo,dev,docs,events,explain,litert,nir,onnx,openvino,oracles,sim,sound,sweep,tensorrt,torch,train,triton,volumes,zoo
+EXTRAS := bench,demo,dev,docs,events,explain,litert,nir,onnx,openvino,openvino-int8,oracles,sim,sound,sweep,tensorrt,torch,train,triton,volumes,zoo
 PYTEST_ARGS ?=
 WORKERS ?= 2
 GPUS ?= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,11 +23,21 @@ def core() -> Any:
     Raises:
         MissingRuntimeError: If OpenVINO is not installed, or does not load.
     """
+    report_nothing()
     try:
         import openvino
     except ImportError as error:
         raise MissingRuntimeError(f"openvino does not load: {error}", fix=INSTALL) from error
     return openvino.Core()
+
+
+def report_nothing() -> None:
+    """Keeps OpenVINO and NNCF from reporting their use to their maker, which they do unless a user has forbidden it.
+
+    Importing either writes to a folder `intel` in the user's home, and some calls send what was called. Both do without
+    the library that does so; it is hidden from this process, unless somebody has imported it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails
 
 
 def flat(model: Any) -> Any:

@@ -201,10 +201,11 @@ def _quantise(source: Path, out: Path, feeds: Mapping[str, np.ndarray], size: in
     """Quantises a network on batches of calibration data and writes it; returns the version of NNCF."""
     import logging
 
+    from neurokit.export.openvino.session import read, report_nothing
+
+    report_nothing()
     import nncf
     import openvino
-
-    from neurokit.export.openvino.session import read
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     batches = [{n: x[at : at + size] for n, x in feeds.items()} for at in range(0, count_of(feeds) - size + 1, size)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -88,12 +91,25 @@ def test_a_planted_fault_fails(sequence, tmp_path):
 
 
 def test_int8_is_held_to_what_export_measured(tmp_path):
-    pytest.importorskip("nncf", reason="needs pip install nncf")
     artifact = nk.lower(cnn(), "openvino-int8", tmp_path / "q", calibration=IMAGES)
     assert artifact.manifest.parity["verdict"] == "within tolerance"
     assert 0 < artifact.manifest.target_info["against_float"]["output_relative_l2"] < 0.1
     with nk.open(artifact) as runner:
         assert runner(IMAGES[:3].numpy()).shape == (3, 5)
+
+
+def test_nothing_is_reported_to_the_maker(tmp_path):
+    """Both libraries count their use in the user's home, and report it, where they find the library for that."""
+    code = (
+        "from neurokit.export.openvino.session import core, report_nothing; core(); report_nothing(); "
+        "import nncf; from nncf.telemetry.wrapper import telemetry; print(type(telemetry).__name__)"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == ["MagicMock"]
+    assert not (tmp_path / "intel").exists()
 
 
 def test_options_and_models_that_do_not_fit_are_refused(captured, tmp_path):
