@@ -147,8 +147,8 @@ def judged(folder: str, name: str, form: str, seed: int) -> Row | None:
 
     place, steps = Path(folder) / f"{name}-{form}", network(name).steps
     sound = Artifact.load(place) if place.exists() else lowered(name, Path(folder), (form,))[form]
-    x, y, _ = reference(sound, form, *real_inputs(name))
-    bound = judge(sound, name, form, "", x, y).bound
+    x, y, moved = reference(sound, form, *real_inputs(name))
+    bound = max(moved, judge(sound, name, form, "", x, y).bound)
     try:
         out = Path(folder) / "planted"
         other = form.partition("-")[0] in TARGETS

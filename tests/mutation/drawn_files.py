@@ -18,6 +18,7 @@ import onnx.inliner
 from neurokit import native
 from neurokit.artifact import Artifact, write_artifact
 from neurokit.manifest import Manifest
+from tests.mutation.drawn_ir import ir
 from tests.mutation.drawn_values import numbers
 from tests.mutation.graph import need
 
@@ -44,6 +45,8 @@ def planted_file(sound: Artifact, seed: int, out: Path) -> Artifact:
         old, new = constants(files["model.pt2"], r)
         for name in r.choice((["model.pt2"], ["probe.pt2"], ["model.pt2", "probe.pt2"])):
             made[name] = repacked(files[name], old, new)
+    elif "model.xml" in files:
+        made |= ir(files, r)
     elif target == "openvino":
         made |= graphs(files, r, said)
     else:

@@ -31,6 +31,8 @@ NIR = "nir"  # of the networks that it takes: those with hard resets and nothing
 EXACT = "exact"  # `--numerics exact`, as onnx; what its answers are held against are the sound file's bits
 HELD_TO_BITS = (EXACT, "c")
 INT8 = "onnx-int8"  # of networks without neurons; held against what int8 itself moved the float network's answers by
+OPENVINO_INT8 = "openvino-int8"  # likewise; its files are edited by `drawn` alone
+OF_INT8 = (INT8, OPENVINO_INT8)
 FILES = "files"  # manifest and test vectors of an onnx-step artifact
 OTHERS = ("c", "openvino", "litert", "aoti")  # targets whose files `drawn` edits; `c` in the exact form alone
 ALL_FORMS = (*FORMS, EXACT, FILES, NIR, INT8)
@@ -78,7 +80,7 @@ class Row:
 
 def networks_of(form: str) -> dict[str, Network]:
     """Returns the networks that a form's faults are planted into."""
-    if form == INT8:
+    if form in OF_INT8:
         return WITHOUT_NEURONS
     kept = {NIR: ("sound", "wide"), FILES: ("deep", "rate")}.get(form, tuple(NETWORKS))
     return {name: NETWORKS[name] for name in kept}
@@ -104,7 +106,7 @@ def lowered(name: str, folder: Path, forms: tuple[str, ...] = FORMS) -> dict[str
     for form in forms:
         target = {EXACT: "onnx", FILES: "onnx-step"}.get(form, form)
         settings: dict[str, Any] = {"numerics": "exact"} if form in HELD_TO_BITS else {}
-        if form == INT8:
+        if form in OF_INT8:
             settings = {"calibration": np.random.default_rng(1).random((32, *net.shape), dtype=np.float32)}
         out = folder / f"{name}-{form}"
         made[form] = nk.lower(captured, target, out, verified=False, force=True, **settings)
@@ -130,6 +132,9 @@ def answers(artifact: Artifact, x: np.ndarray) -> np.ndarray:
     if manifest.target == NIR:
         return _answers_of_nir(artifact, x)
     if manifest.target.partition("-")[0] in OTHERS:
+        if manifest.time_steps is None:
+            with nk.open(artifact) as run:
+                return np.asarray(run(x))
         axis = 1 if manifest.target_info["time_output"] == "sequence" else 0
         with nk.open(artifact) as run:  # what is edited is a file, not the runner; a LiteRT file has a batch of one
             return np.concatenate([np.asarray(run(x[:, at : at + 1])) for at in range(x.shape[1])], axis)
@@ -240,12 +245,12 @@ def judge(artifact: Artifact, name: str, form: str, fault: str, x: np.ndarray, y
         verdict, why, bound = report.verdict, next(iter(report.notes), ""), report.output_tolerance
     except Exception as problem:
         verdict, why, bound = "refused", str(problem)[:120], 0.0
-    return Row(name, form, fault, verdict, error, why, 0.0 if fault or form in (*HELD_TO_BITS, INT8) else bound)
+    return Row(name, form, fault, verdict, error, why, 0.0 if fault or form in (*HELD_TO_BITS, *OF_INT8) else bound)
 
 
 def reference(artifact: Artifact, form: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Returns the real inputs of a form, the answers that it is held to there, and how far these are from eager's."""
-    if form not in (*HELD_TO_BITS, INT8):
+    if form not in (*HELD_TO_BITS, *OF_INT8):
         return x, y, 0.0
     x = np.clip(x, 0.0, 1.0)  # what is exact or calibrated is so within the declared range
     sound = answers(artifact, x)

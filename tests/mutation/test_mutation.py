@@ -161,6 +161,15 @@ def test_drawn_faults_of_other_targets_are_caught(name, form):
     assert [row for row in found if row.real and not row.caught] == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pooled", "depthwise", "skip"])
+def test_drawn_faults_of_openvinos_int8_are_caught(name):
+    """Those whose answers are farther from the sound file's than int8 itself is from the float network."""
+    found = drawn.rows(name, "openvino-int8", range(40))
+    assert sum(row.real for row in found) >= 10
+    assert [row for row in found if row.real and not row.caught] == []
+
+
 def test_what_a_seed_draws_is_drawn_again(deep):
     """So that a fault that is missed can be looked at: the same edit of the same graph, and others of other seeds."""
     sound = deep[0]["onnx-scan"]
