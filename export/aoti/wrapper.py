@@ -73,10 +73,14 @@ def interface_apart() -> Iterator[None]:
                 build(self)
         finally:
             self._sources_args = source
-        _linked().append(str(made))
+        linked.append(str(made))
 
-    with replaced(CppBuilder, "build", build_apart):
-        yield
+    linked = _linked()
+    try:
+        with replaced(CppBuilder, "build", build_apart):
+            yield
+    finally:
+        linked.clear()  # as after a link, which an error may have come before
 
 
 def _parts(builder: Any) -> tuple[str, str] | None:
