@@ -80,10 +80,13 @@ def program_in_double(module: Any) -> Any:
     """Returns a program that computes in float64, types that its graph names included."""
     made = copied(module).double()
     in_slabs(made.graph)
-    for node in made.graph.nodes:
-        node.args = torch.fx.node.map_aggregate(node.args, _doubled)
-        node.kwargs = torch.fx.node.map_aggregate(node.kwargs, _doubled)
-    made.recompile()
+    for part in made.modules():  # with the bodies of loops
+        if not isinstance(part, torch.fx.GraphModule):
+            continue
+        for node in part.graph.nodes:
+            node.args = torch.fx.node.map_aggregate(node.args, _doubled)
+            node.kwargs = torch.fx.node.map_aggregate(node.kwargs, _doubled)
+        part.recompile()
     return made
 
 

@@ -1,4 +1,4 @@
-"""Runs the reference freely on many samples, for a form that hides layers (neurokit/parity/blind.py)."""
+"""Runs the reference freely on many samples, for a form that hides layers or decides by hand (blind.py)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 from neurokit.over_time import of_each
 from neurokit.parity.blind import Blind, feeds_of
 from neurokit.parity.covering import SIDES, Output
+from neurokit.parity.own_decisions import own_decisions
 from neurokit.parity.own_rounding import doubled, in_float64
 from neurokit.parity.record_covering import analysed, bound_of, calls_of_layers
 from neurokit.parity.record_vectors import make_layer
-from neurokit.parity.stimuli import DECISIONS, Kind
+from neurokit.parity.stimuli import DECISIONS, OPERATIONS, Kind
+from neurokit.parity.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,16 +23,19 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
     from neurokit.parity.vectors import LayerVector, Vectors
 
+_FEWEST = 8  # of a network that decides by itself, if any
 _SAMPLES = 64  # of a network whose decisions are few enough
 _OF_TWINS = 256  # where a package is nothing but its outputs: its weights are seen by nothing else
 _BEYOND = 8
-# Of rare neurons: what is left of rounding beside the distance from float64, and what no rounding but a spike makes, in
-# units of the largest output; decisions of all samples below which none is expected within rounding of its threshold.
+# Of rare neurons and decisions by hand: what is left of rounding beside the distance from float64, and what no rounding
+# but a spike makes, in units of the largest output; decisions of all samples below which none is expected within
+# rounding of its threshold.
 _ROUNDED, _MOVED, _FEW = 1e-5, 1e-3, 20_000
+_UNITS = 64  # of the element type, that rounding moves an output by: 0.03 in float16
 
 
 def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any]) -> Vectors:
-    """Adds blind runs where a form takes neurons apart, or shows them in a twin beside what is run.
+    """Adds blind runs where a form takes neurons apart, shows them in a twin beside what is run, or spikes by hand.
 
     A twin is compiled of the same program, and a fault of the package alone is none of its layers: of the package
     itself outputs are all that is seen.
@@ -46,12 +51,15 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
     paths = {layer.path.partition("@")[0] for layer in vectors.layers}
     neurons, twin = entries.get("neurons", ()), _beside(entries.get("target_info", {}))
     hidden = {neuron["path"].partition("@")[0] for neuron in neurons if twin or neuron["op"] == "decomposed"}
-    if not hidden or vectors.calls:
+    if vectors.calls or (not hidden and captured.spec.states):
         return vectors
-    common = hidden <= paths and all(layer.near is not None for layer in vectors.layers)
+    own = 0 if hidden or vectors.layers else own_decisions(captured)  # beside layers that are forced
+    common = bool(hidden) and hidden <= paths and all(layer.near is not None for layer in vectors.layers)
     axis = 0 if vectors.time_input == "image" else 1
     batch = next(iter(vectors.feeds.values())).shape[axis]
-    decisions = sum(layer.spikes.size for layer in vectors.layers) // max(1, batch)
+    decisions = own + sum(layer.spikes.size for layer in vectors.layers) // max(1, batch)
+    if not hidden and not (own and _affordable(captured, vectors, decisions, batch)):
+        return vectors
     wanted = _OF_TWINS if twin and captured.batch == "dynamic" else _SAMPLES
     most = max(4, min(wanted, DECISIONS // max(1, decisions)))
     sizes: list[tuple[Kind, int]] = [("range", batch)] * -(-most // batch)
@@ -69,6 +77,24 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
             if kind == "range":
                 raise  # beyond its range a network need not run
     return replace(vectors, blind=tuple(one for one in made if one is not None))
+
+
+def _affordable(captured: Captured, vectors: Vectors, decisions: int, batch: int) -> bool:
+    """Returns whether a network that decides by itself is small enough for as many samples as tell something."""
+    if _FEWEST * max(decisions, sum(y.size for y in vectors.outputs.values()) // batch) > DECISIONS:
+        return False
+    import torch
+
+    from neurokit.capture.work import work_of
+
+    given = tuple(torch.from_numpy(value) for value in vectors.feeds.values())
+    module = captured.program.module()
+    states = captured.initial_states(batch)
+    try:
+        with torch.no_grad():
+            return _FEWEST * work_of(lambda: module(*given, *states)) // batch <= OPERATIONS
+    except NotImplementedError:  # torch counts nothing within a scan: its decisions are few, then
+        return True
 
 
 def _beside(info: Mapping[str, Any]) -> bool:
@@ -90,6 +116,7 @@ class _Run:
         self.states = fed_back(self.captured, self.module, self.given)
         wanted = len(self.captured.output_names)
         self.outputs, self.records = record_all(self.module, (*self.given, *self.states), wanted=wanted)
+        self.unit = vectors.unit if vectors.unit > unit_of("float32") else 0.0
         self.steps = self.captured.known_steps or max((len(entry.spikes) for entry in self.records), default=1)
 
     def blind(self, until: np.ndarray, bounds: Sequence[np.ndarray], spare: int = 0) -> Blind:
@@ -117,7 +144,7 @@ def _of_rare(run: _Run, wide: Any, decisions: int) -> Blind | None:
     """Holds outputs to what the reference is off by in float64; samples that this moves far are left out.
 
     Returns:
-        The run; None where the reference does not run in float64, or it moves one sample in eight.
+        The run; None where the reference does not run in float64, or more than one sample in four would be spared.
     """
     exact = in_float64(wide, (*run.given, *run.states))
     if exact is None or any(not bool(y.isfinite().all()) for y in run.outputs):
@@ -132,13 +159,13 @@ def _of_rare(run: _Run, wide: Any, decisions: int) -> Blind | None:
         rows = np.moveaxis(y.double().numpy(), axis, 0).reshape(run.batch, -1)
         off = np.abs(np.moveaxis(double.double().numpy(), axis, 0).reshape(run.batch, -1) - rows).max(1, initial=0.0)
         largest = float(np.abs(rows).max(initial=0.0))
-        moved = off > _MOVED * largest
+        moved = off > max(_MOVED, _UNITS * run.unit) * largest
         until[moved] = 0
-        bounds.append(np.asarray(SIDES * off[~moved].max(initial=0.0) + _ROUNDED * largest, np.float32))
+        spared = max(_ROUNDED, SIDES * run.unit) * largest
+        bounds.append(np.asarray(SIDES * off[~moved].max(initial=0.0) + spared, np.float32))
     moved_samples = int((until == 0).sum())
-    if 8 * moved_samples > run.batch:
-        return None
-    return run.blind(until, bounds, 2 * moved_samples + (decisions * run.batch > _FEW))
+    spare = 2 * moved_samples + (decisions * run.batch > _FEW)
+    return run.blind(until, bounds, spare) if 4 * spare <= run.batch else None
 
 
 def _first_near(layer: LayerVector, steps: int) -> np.ndarray:

@@ -131,3 +131,59 @@ def test_constants_of_rare_neurons_are_seen_too(tmp_path):
             seen.append(bool(judge_blind(open_probe(faulty), vectors).faults))
     assert len(seen) >= 3
     assert all(seen)
+
+
+class ByHand(torch.nn.Module):
+    """Spikes by comparison in the forward: no layer of neurons that could be forced, and no membrane that is seen."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.out = torch.nn.Linear(WIDTH, 12), torch.nn.Linear(12, 3)
+        with torch.no_grad():
+            self.fc.weight.mul_(2)
+
+    def forward(self, x):
+        v, total = torch.zeros(x.shape[1], 12, dtype=x.dtype), 0.0
+        for x_t in x:
+            v = 0.875 * v + self.fc(x_t)
+            spikes = (v > 1.5).to(x.dtype)
+            v = v - 1.5 * spikes
+            total = total + self.out(spikes)
+        return total
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_decisions_of_the_forward_itself_are_seen_over_many_samples(kind, tmp_path):
+    """A bias that was off moved no spike of eight samples; in float16 one flip allowed what a wrong sign makes."""
+    dtype = getattr(torch, kind)
+    spec = ModelSpec("hand", lambda: ByHand().eval().to(dtype), (TensorSpec("x", (WIDTH,), kind),), time_steps=T)
+    sound = nk.lower(nk.capture(spec), "onnx", tmp_path / "a")
+    assert sound.manifest.parity["verdict"] in ("exact", "within tolerance")
+    x = torch.rand(T, 256, WIDTH, generator=torch.Generator().manual_seed(9)).to(dtype).numpy()
+    wanted, seen = _answers(sound.file("model.onnx"), x), []
+    for unit in range(12):
+        for by in (0.2, 0.3):
+            model = onnx.load(str(sound.file("model.onnx")))
+            bias = next(tensor for tensor in _tensors(model) if tuple(tensor.dims) == (12,))
+            value = numpy_helper.to_array(bias).copy()
+            value[unit] += by
+            bias.CopyFrom(numpy_helper.from_array(value, bias.name))
+            faulty = resealed(sound, model, tmp_path / "p")
+            moved = np.abs(_answers(faulty.file("model.onnx"), x) - wanted).max(1) > 0.03
+            if moved.mean() > 0.1:
+                seen.append(nk.verify(faulty, record=False).verdict == "failed")
+    assert len(seen) >= 6
+    assert all(seen)
+
+
+def test_what_a_forward_decides_is_counted_for_a_sample():
+    from neurokit.parity.own_decisions import own_decisions
+
+    spec = ModelSpec("hand", lambda: ByHand().eval(), (TensorSpec("x", (WIDTH,)),), time_steps=T)
+    captured = nk.capture(spec)
+    assert own_decisions(captured) == 12 * T
+    assert own_decisions(captured.retrace(time_steps="dynamic")) == 12 * 4  # of a free T four steps are taken
+    plain = ModelSpec("plain", lambda: torch.nn.Linear(WIDTH, 3).eval(), (TensorSpec("x", (WIDTH,)),))
+    assert own_decisions(nk.capture(plain)) == 0
+    assert own_decisions(nk.capture(ModelSpec("loop", loop, (TensorSpec("x", (WIDTH,)),), time_steps=T))) == 0
