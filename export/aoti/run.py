@@ -18,6 +18,7 @@ from neurokit.export.aoti.archive import checked, hold_against
 from neurokit.export.aoti.place import refuse_elsewhere
 from neurokit.export.aoti.replay import Replayed
 from neurokit.export.aoti.said import check_built
+from neurokit.export.aoti.unpacked import noted
 from neurokit.export.ort import OnnxRunner, one_line
 from neurokit.native import need_noted
 
@@ -44,7 +45,7 @@ def called(path: Path, model: str, device: str) -> Callable[..., Any]:
     import torch
 
     alone = device != "cpu"  # the loader's locks would ask for events, which a CUDA graph cannot record
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, noted(path, kept=alone):
         before = _unpacked()
         loader = torch._C._aoti.AOTIModelPackageLoader(str(path), model, alone, 1, -1)  # type: ignore[attr-defined]
         if not alone:  # a killed process would leave the folder; on a GPU kernels are read from it when they first run
