@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import nn
+from torch.export import ExportedProgram
 
 from neurokit.capture.fault_place import fault_place
 from neurokit.capture.hidden import Held
@@ -17,6 +18,7 @@ from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import of_each
+from neurokit.program.nodes import module_paths
 from neurokit.spec import ModelSpec
 
 INSIDE = (
@@ -147,11 +149,29 @@ def refusal(
         place = 0 if violated[1] is None else 1 + int(violated[1])
         return specialised(spec, str(ports[place].shape[int(violated[2])]), net)
     first = text.splitlines()[0] if text else name
-    why = f"torch.export refused it: {name}: {first[:200]}"
-    return UnsupportedError(
-        f"model {spec.name!r} cannot be captured",
-        [Unsupported("", spec.name, why, "run with --debug for the whole message")],
-    )
+    why, fix = f"torch.export refused it: {name}: {first[:200]}", "run with --debug for the whole message"
+    if "sparse" in first:
+        why, fix = f"torch.export takes no sparse tensor ({first[:200]})", "keep it dense: w.to_dense(), with its zeros"
+    path, call = fault_place(error, net)
+    reason = Unsupported(path, call or spec.name, why, fix)
+    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
+
+
+def refuse_mapped(program: ExportedProgram, name: str) -> None:
+    """Refuses a program whose forward maps over samples with torch.vmap: a trace keeps its marks, which nothing runs.
+
+    Args:
+        program: The program.
+        name: Of the model.
+
+    Raises:
+        UnsupportedError: If it does.
+    """
+    for node in program.graph.nodes:
+        if getattr(node.target, "__name__", "") == "_add_batch_dim":
+            path = next(reversed(module_paths(node)), "")
+            why, fix = "torch.export does not finish what it maps over samples", "write it for the whole batch at once"
+            raise UnsupportedError(f"model {name!r} cannot be captured", [Unsupported(path, "torch.vmap", why, fix)])
 
 
 def loop_over_free_steps(twin: Twin, spec: ModelSpec, error: Exception | None = None) -> UnsupportedError:

@@ -18,7 +18,7 @@ from neurokit.capture.contexts import plain_contexts
 from neurokit.capture.drawing import uniform
 from neurokit.capture.fake_quantisation import WrittenOut
 from neurokit.capture.later_steps import other_later, rows_that_end
-from neurokit.capture.obstacles import LaterStepsError, loop_over_free_steps, refusal
+from neurokit.capture.obstacles import LaterStepsError, loop_over_free_steps, refusal, refuse_mapped
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
 from neurokit.capture.quick_trace import quick_trace
@@ -107,6 +107,7 @@ def _export(job: Job, lines: bool = False) -> tuple[ExportedProgram, list[str]]:
     job.twin.tracing = True
     try:
         program = program_of(job.twin, job, lines)
+        refuse_mapped(program, job.spec.name)
     except (UnsupportedError, InputError):
         raise
     except Exception as error:

@@ -248,3 +248,39 @@ def test_a_step_begins_with_a_complex_membrane(start):
             found.append(y)
         assert 0 < net(x).mean() < 1
         assert torch.equal(torch.stack(found), net(x))
+
+
+class Sparse(nn.Module):
+    """A reservoir whose recurrent weights are held sparse."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(WIDTH, WIDTH)
+        self.register_buffer("recurrent", torch.eye(WIDTH).to_sparse())
+
+    def forward(self, x):
+        return self.fc(torch.sparse.mm(self.recurrent, x.t()).t())
+
+
+class Mapped(nn.Module):
+    """One sample of the batch at a time, by torch.vmap."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(WIDTH, 5)
+
+    def forward(self, x):
+        return torch.vmap(lambda one: self.fc(one).relu())(x)
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (Sparse, r"torch.sparse.mm\(.*\.py:\d+\): torch.export takes no sparse tensor .*to_dense"),
+        (Mapped, r"torch.vmap: torch.export does not finish .*whole batch"),
+    ],
+)
+def test_what_torch_does_not_trace_is_told_by_its_call(net, said):
+    """One was told to run with --debug, the other ended in functorch's own words when it was lowered."""
+    with pytest.raises(UnsupportedError, match=said):
+        capture(net().eval(), torch.rand(3, WIDTH))
