@@ -179,6 +179,8 @@ class Emitter:
             if chain is not rest.args[0] and not isinstance(chain, Node) and not isinstance(other, Node):
                 return None
             terms.append(other)
+            if rest is not node and len(rest.users) > 1:
+                return None  # what is summed so far is read at every step: a membrane without leak or reset
             rest = chain
         for lanes, start in self._candidates(terms[::-1], rest):
             if not all(isinstance(lane, Node) for lane in lanes):

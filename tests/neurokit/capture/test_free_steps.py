@@ -145,7 +145,10 @@ class Heads(nn.Module):
 
 
 class Alike(nn.Module):
-    """Values that begin as one tensor, by `u = v = a`, or as what every step reads; weights that are scaled by step."""
+    """Values that begin as one tensor, by `u = v = a`, or as what every step reads; weights that are scaled by step.
+
+    And a membrane that is a sum alone, which is compared at every step.
+    """
 
     def __init__(self, kind):
         super().__init__()
@@ -154,7 +157,7 @@ class Alike(nn.Module):
 
     def forward(self, x):
         u = v = a = rest = torch.full((x.shape[1], 12), 0.0 if self.kind == "chained" else -0.1, dtype=x.dtype)
-        found = []
+        found, total = [], torch.zeros(x.shape[1], 4, dtype=x.dtype)
         for t in range(x.shape[0]):
             weight = self.fc.weight * self.scales[t] if self.kind == "scaled" else self.fc.weight
             current = torch.nn.functional.linear(x[t], weight, self.fc.bias)
@@ -168,7 +171,8 @@ class Alike(nn.Module):
                 v = rest + 0.8 * (v - rest) + current
                 z = (v > 1.0).to(x.dtype)
                 v = torch.where(z > 0, rest, v)
-            found.append(self.out(z))
+            total = total + self.out(z)
+            found.append((total > 0.5).to(x.dtype) if self.kind == "summed" else self.out(z))
         return torch.stack(found)
 
 
@@ -185,9 +189,9 @@ NETS = {
     "dropped": lambda: boosted(Dropped(), 6.0),
     "heads": lambda: boosted(Heads(12), 3.0),
     "heads anew": lambda: boosted(Heads(8), 3.0),
-    **{kind: lambda kind=kind: boosted(Alike(kind), 5.0) for kind in ("chained", "rest", "scaled")},
+    **{kind: lambda kind=kind: boosted(Alike(kind), 5.0) for kind in ("chained", "rest", "scaled", "summed")},
 }
-FAST = {"batch first", "dropped", "later", "first spikes", "chained", "scaled"}
+FAST = {"batch first", "dropped", "later", "first spikes", "chained", "scaled", "summed"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in NETS])
