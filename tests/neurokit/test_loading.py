@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 import neurokit as nk
@@ -182,11 +182,23 @@ def test_a_spec_whose_build_fails_says_so_in_one_line(write) -> None:
         spec.build()
 
 
-def test_a_stale_membrane_with_a_gradient_is_explained(write) -> None:
+def test_a_stale_membrane_with_a_gradient_is_that_of_a_network_at_rest(write) -> None:
     body = (
         "def net():\n    n = nn.Sequential(nn.Linear(4, 3), neuron.IFNode())\n    n(torch.ones(1, 4))\n    return n\n"
     )
-    with pytest.raises(ModelLoadError, match=r"reset its neurons"):
+    spec = load(write(body) + ":net", input_shape=(4,), time_steps=6)
+    captured, x = nk.capture(spec), torch.rand(6, 2, 4) * 3
+    net = spec.build()
+    functional.reset_net(net)
+    wanted = torch.stack([net(x_t) for x_t in x])
+    assert wanted.std() > 0.1
+    with torch.no_grad():
+        assert torch.equal(captured.program.module()(x, *captured.initial_states(2))[0], wanted)
+
+
+def test_a_module_that_cannot_be_copied_is_explained(write) -> None:
+    body = "import threading\ndef net():\n    n = nn.Linear(4, 3)\n    n.lock = threading.Lock()\n    return n\n"
+    with pytest.raises(ModelLoadError, match=r"cannot be copied.*lock"):
         load(write(body) + ":net", input_shape=(4,))
 
 

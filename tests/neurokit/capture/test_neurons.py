@@ -255,7 +255,7 @@ def test_a_sequence_is_the_modules(case, mode):
             assert torch.equal(run(captured, x), expected)
 
 
-REFUSED_DYNAMIC = ("PSN", "SlidingPSN", "MaskedPSN", "GatedLIF", "NonSpikingIF")
+REFUSED_DYNAMIC = ("PSN", "SlidingPSN", "MaskedPSN", "GatedLIF")
 
 
 @pytest.mark.parametrize(("case", "mode"), ANY_STEPS)
