@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-_LIBRARY = re.compile(r" (/tmp/[A-Za-z0-9]{6})/.*/?data/aotinductor/.*\.so$")
 
 
 def load(path: Path, model: str, device: str) -> Callable[..., Any]:
@@ -46,11 +43,7 @@ def called(path: Path, model: str, device: str) -> Callable[..., Any]:
 
     alone = device != "cpu"  # the loader's locks would ask for events, which a CUDA graph cannot record
     with _ONE_AT_A_TIME, noted(path, kept=alone):
-        before = _unpacked()
         loader = torch._C._aoti.AOTIModelPackageLoader(str(path), model, alone, 1, -1)  # type: ignore[attr-defined]
-        if not alone:  # a killed process would leave the folder; on a GPU kernels are read from it when they first run
-            for folder in _unpacked() - before:
-                shutil.rmtree(folder, ignore_errors=True)
     if not alone:
         return lambda *given: loader.boxed_run(list(given))
 
@@ -59,15 +52,6 @@ def called(path: Path, model: str, device: str) -> Callable[..., Any]:
             return loader.boxed_run(list(given))  # type: ignore[no-any-return]
 
     return run
-
-
-def _unpacked() -> set[str]:
-    """Returns the folders from which this process has libraries of packages: the loader's, which are in /tmp always."""
-    try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:  # not on Linux
-        return set()
-    return {found.group(1) for line in lines if (found := _LIBRARY.search(line))}
 
 
 @contextmanager

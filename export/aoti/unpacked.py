@@ -28,6 +28,7 @@ from typing import Any
 _PREFIX = "neurokit-loading-"
 _FOLDERS = Path("/tmp")  # where the loader makes them, whatever TMPDIR says
 _NAME = re.compile(r"[A-Za-z0-9]{6}")
+_LIBRARY = re.compile(r" (/tmp/[A-Za-z0-9]{6})/.*/?data/aotinductor/.*\.so$", re.MULTILINE)
 _YOUNG_S = 60  # younger notes may be without their lock yet, and younger folders be one that is being unpacked
 
 
@@ -46,13 +47,15 @@ class _Note:
 
 @contextmanager
 def noted(package: Path, *, kept: bool) -> Iterator[None]:
-    """Notes a load for the block, and removes what killed ones left.
+    """Notes a load for the block, and removes what killed ones left; behind it what it unpacked, where that may go.
 
     Args:
         package: The package.
-        kept: Whether what is unpacked is needed as long as this process lives.
+        kept: Whether what is unpacked is needed as long as this process lives, as on a GPU, whose kernels are read from
+            it when they first run. On a CPU all is in memory, and a killed process would leave the folder.
     """
     _clear_once()
+    before = _libraries()
     descriptor, name = tempfile.mkstemp(prefix=_PREFIX)
     try:
         with suppress(OSError):  # without locks, or on a full disk, a killed process leaves its folder
@@ -64,8 +67,10 @@ def noted(package: Path, *, kept: bool) -> Iterator[None]:
         raise
     if kept:
         atexit.register(_drop, descriptor, name)
-    else:
-        _drop(descriptor, name)
+        return
+    for folder in _libraries() - before:
+        shutil.rmtree(folder, ignore_errors=True)
+    _drop(descriptor, name)
 
 
 def _compiled(package: Path) -> list[str]:
@@ -152,7 +157,19 @@ def _opened(folder: Path) -> set[str]:
     """Returns the names of the folders in another from which some process has a file open in its memory."""
     within = re.compile(f" {re.escape(str(folder))}/([A-Za-z0-9]{{6}})/")
     found = set()
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        with suppress(OSError):  # of another user, or gone
-            found |= set(within.findall(maps.read_text(encoding="utf-8", errors="surrogateescape")))
+    for process in Path("/proc").glob("[0-9]*"):
+        found |= set(within.findall(_maps(process)))
     return found
+
+
+def _libraries() -> set[str]:
+    """Returns the folders from which this process has libraries of packages: the loader's, which are in /tmp always."""
+    return set(_LIBRARY.findall(_maps(Path("/proc/self"))))
+
+
+def _maps(process: Path) -> str:
+    """Returns which files a process has in its memory, "" of another user's, of one that is gone, and not on Linux."""
+    try:
+        return (process / "maps").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
@@ -103,10 +102,15 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
     taken = as_it_is(program, captured.program)
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        quick = (one_registry(), known_values(), asked_once(), lstm_states(), taken)
-        with warnings.catch_warnings(), torch.no_grad(), ExitStack() as held:
-            for context in quick:
-                held.enter_context(context)
+        with (
+            warnings.catch_warnings(),
+            torch.no_grad(),
+            one_registry(),
+            known_values(),
+            asked_once(),
+            lstm_states(),
+            taken,
+        ):
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,
